@@ -1,0 +1,20 @@
+//! Protobuf messages, by `prost`.
+
+use bytes::{Bytes, BytesMut};
+use prost::Message;
+
+use super::{Codec, DecodeError};
+
+impl<M: Message + Default> Codec for M {
+    fn encoded_len(&self) -> usize {
+        Message::encoded_len(self)
+    }
+
+    fn encode(&self, payload: &mut BytesMut) {
+        self.encode_raw(payload);
+    }
+
+    fn decode(payload: Bytes) -> Result<Self, DecodeError> {
+        Message::decode(payload).map_err(|error| DecodeError::new(error.to_string()))
+    }
+}

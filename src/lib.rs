@@ -1,0 +1,14 @@
+//! gRPC by hand on raw `h2` streams.
+//!
+//! So far the layers without I/O: statuses, metadata, the framing codec, the heads of requests and responses.
+
+pub mod codec;
+pub mod metadata;
+pub mod method;
+pub mod protocol;
+pub mod status;
+
+pub use self::codec::{Codec, MessageLimits};
+pub use self::metadata::Metadata;
+pub use self::method::{Method, MethodKind};
+pub use self::status::{Code, Status};

@@ -1,0 +1,348 @@
+//! What travels beside the messages: names and values, in headers and in trailers.
+//!
+//! In: header blocks, or an application's own pairs. Out: the same, with the names that gRPC keeps for itself
+//! left out. Not here: the reserved headers, which `protocol` and `status` read.
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+use std::fmt;
+
+use base64::Engine;
+use base64::alphabet;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD_NO_PAD};
+use bytes::Bytes;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+
+/// Custom metadata: an ordered multimap of ASCII values, and of bytes under names that end in `-bin`
+/// (PROTOCOL-HTTP2.md, "Custom-Metadata").
+///
+/// Names are lower case. Repeated names keep the order of their values.
+#[derive(Clone, Default, PartialEq)]
+pub struct Metadata(HeaderMap);
+
+/// Why a pair cannot be metadata.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MetadataError {
+    /// Not made of `0-9 a-z _ - .` (upper case is accepted and lowered).
+    Name(String),
+    /// Kept by gRPC or HTTP for itself, such as `grpc-…` and `content-type`.
+    Reserved(String),
+    /// An ASCII value with a byte outside 0x20–0x7E; such values belong under a name that ends in `-bin`.
+    Value(String),
+    /// A name that ends in `-bin` given text, or another name given bytes.
+    Kind(String),
+}
+
+impl Metadata {
+    /// No metadata; allocates nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The first value of `name`, when it is text.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.get_all(name).next()
+    }
+
+    /// All values of `name` that are text, in order.
+    pub fn get_all(&self, name: &str) -> impl Iterator<Item = &str> {
+        // A value may be legal HTTP and no legal ASCII-Value; that must not fail the call, so it is passed over.
+        self.0
+            .get_all(name)
+            .into_iter()
+            .filter_map(|value| value.to_str().ok())
+    }
+
+    /// All values of the `-bin` name, in order; those that are no base64 are passed over.
+    ///
+    /// One header can hold several values, joined by commas; padded and unpadded base64 are read.
+    pub fn get_all_bin(&self, name: &str) -> impl Iterator<Item = Bytes> {
+        let values = self.0.get_all(name).into_iter();
+        values
+            .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
+            .filter_map(decode_bin)
+    }
+
+    /// The first value of the `-bin` name.
+    pub fn get_bin(&self, name: &str) -> Option<Bytes> {
+        self.get_all_bin(name).next()
+    }
+
+    /// Adds a text value, after those that `name` has.
+    ///
+    /// # Errors
+    /// See [`MetadataError`]; nothing is changed then.
+    pub fn append(&mut self, name: &str, value: &str) -> Result<(), MetadataError> {
+        let key = custom_name(name)?;
+        if is_bin(&key) {
+            return Err(MetadataError::Kind(name.to_owned()));
+        }
+        let visible = value.bytes().all(|byte| (0x20..=0x7e).contains(&byte));
+        match HeaderValue::from_str(value) {
+            Ok(value) if visible => drop(self.0.append(key, value)),
+            _ => return Err(MetadataError::Value(name.to_owned())),
+        }
+        Ok(())
+    }
+
+    /// Adds a value of bytes under a name that ends in `-bin`, after those that `name` has.
+    ///
+    /// # Errors
+    /// See [`MetadataError`]; nothing is changed then.
+    pub fn append_bin(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<(), MetadataError> {
+        let key = custom_name(name)?;
+        if !is_bin(&key) {
+            return Err(MetadataError::Kind(name.to_owned()));
+        }
+        self.0.append(key, base64_encode(value.as_ref()));
+        Ok(())
+    }
+
+    /// Removes every value of `name`; tells whether there was one.
+    pub fn remove(&mut self, name: &str) -> bool {
+        self.0.remove(name).is_some()
+    }
+
+    /// Whether there is a value of `name`.
+    pub fn contains(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    /// How many values there are, repeated names counted as often as they stand.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Every name and value as on the wire (`-bin` values still in base64), the values of one name in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_bytes()))
+    }
+
+    /// Adds every value of `other`.
+    pub fn extend(&mut self, other: &Self) {
+        for (name, value) in &other.0 {
+            self.0.append(name, value.clone());
+        }
+    }
+
+    /// Takes a received header block: all of it but what gRPC and HTTP keep for themselves.
+    pub(crate) fn from_headers(mut map: HeaderMap) -> Self {
+        for name in RESERVED {
+            map.remove(name);
+        }
+        let reserved: Vec<HeaderName> = map
+            .keys()
+            .filter(|name| name.as_str().starts_with("grpc-"))
+            .cloned()
+            .collect();
+        for name in reserved {
+            map.remove(name);
+        }
+        Self(map)
+    }
+
+    pub(crate) fn into_headers(self) -> HeaderMap {
+        self.0
+    }
+
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        &self.0
+    }
+}
+
+/// Headers that belong to HTTP/2 or to the call's definition, besides everything that starts with `grpc-`.
+const RESERVED: [&str; 6] = [
+    "content-type",
+    "te",
+    "connection",
+    "host",
+    "transfer-encoding",
+    "content-length",
+];
+
+fn custom_name(name: &str) -> Result<HeaderName, MetadataError> {
+    let lower = name.to_ascii_lowercase();
+    let legal = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'z' | b'_' | b'-' | b'.');
+    if lower.is_empty() || !lower.bytes().all(legal) {
+        return Err(MetadataError::Name(name.to_owned()));
+    }
+    if lower.starts_with("grpc-") || RESERVED.contains(&lower.as_str()) {
+        return Err(MetadataError::Reserved(name.to_owned()));
+    }
+    HeaderName::try_from(lower).map_err(|_| MetadataError::Name(name.to_owned()))
+}
+
+fn is_bin(name: &HeaderName) -> bool {
+    name.as_str().ends_with("-bin")
+}
+
+/// "Implementations MUST accept padded and un-padded values and should emit un-padded values."
+const LENIENT_BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+pub(crate) fn base64_encode(value: &[u8]) -> HeaderValue {
+    HeaderValue::from_str(&STANDARD_NO_PAD.encode(value)).expect("base64 is visible ASCII")
+}
+
+pub(crate) fn decode_bin(value: &[u8]) -> Option<Bytes> {
+    LENIENT_BASE64.decode(value.trim_ascii()).ok().map(Bytes::from)
+}
+
+impl fmt::Debug for Metadata {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for MetadataError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => write!(f, "metadata name {name:?} is not made of 0-9 a-z _ - ."),
+            Self::Reserved(name) => write!(f, "metadata name {name:?} is reserved"),
+            Self::Value(name) => write!(f, "the value of metadata {name:?} is not printable ASCII"),
+            Self::Kind(name) => write!(
+                f,
+                "metadata {name:?}: names that end in -bin hold bytes, all others text"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for MetadataError {}
+
+/// The fuzz target `metadata`: any header block is read without a panic, and any bytes survive a `-bin` value.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz(data: &[u8]) {
+    let mut map = HeaderMap::new();
+    for pair in data.split(|&byte| byte == b'\n') {
+        let mut parts = pair.splitn(2, |&byte| byte == b':');
+        let name = parts.next().and_then(|name| HeaderName::from_bytes(name).ok());
+        let value = parts.next().and_then(|value| HeaderValue::from_bytes(value).ok());
+        if let (Some(name), Some(value)) = (name, value) {
+            map.append(name, value);
+        }
+    }
+    let metadata = Metadata::from_headers(map);
+    for (name, _) in metadata.iter() {
+        assert!(!name.starts_with("grpc-"));
+        let texts = metadata.get_all(name).count();
+        assert!(texts <= metadata.len());
+        metadata.get_all_bin(name).for_each(drop);
+    }
+
+    let mut metadata = Metadata::new();
+    metadata
+        .append_bin("x-bin", data)
+        .expect("a -bin name holds any bytes");
+    assert_eq!(metadata.get_bin("x-bin").as_deref(), Some(data));
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn repeated_names_keep_the_order_of_their_values() {
+        let mut metadata = Metadata::new();
+        for value in ["one", "two", "three"] {
+            metadata.append("X-Count", value).expect("legal");
+        }
+        assert_eq!(
+            metadata.get_all("x-count").collect::<Vec<_>>(),
+            ["one", "two", "three"]
+        );
+        assert_eq!(metadata.len(), 3);
+    }
+
+    #[test]
+    fn bytes_are_read_padded_and_unpadded_and_joined_by_commas() {
+        let mut map = HeaderMap::new();
+        map.append("x-bin", HeaderValue::from_static("AQ==,AgM"));
+        map.append("x-bin", HeaderValue::from_static(" BA , !"));
+        let metadata = Metadata::from_headers(map);
+        let values: Vec<Bytes> = metadata.get_all_bin("x-bin").collect();
+        assert_eq!(values, [&[1][..], &[2, 3], &[4]]);
+    }
+
+    #[test]
+    fn bytes_are_written_unpadded() {
+        let mut metadata = Metadata::new();
+        metadata.append_bin("x-bin", [1]).expect("legal");
+        assert_eq!(metadata.get("x-bin"), Some("AQ"));
+    }
+
+    #[test]
+    fn reserved_and_illegal_names_and_values_are_refused() {
+        let mut metadata = Metadata::new();
+        assert!(matches!(
+            metadata.append("grpc-status", "0"),
+            Err(MetadataError::Reserved(_))
+        ));
+        assert!(matches!(
+            metadata.append("Content-Type", "x"),
+            Err(MetadataError::Reserved(_))
+        ));
+        assert!(matches!(metadata.append("a b", "x"), Err(MetadataError::Name(_))));
+        assert!(matches!(metadata.append("", "x"), Err(MetadataError::Name(_))));
+        assert!(matches!(
+            metadata.append(":path", "x"),
+            Err(MetadataError::Name(_))
+        ));
+        assert!(matches!(metadata.append("a", "ü"), Err(MetadataError::Value(_))));
+        assert!(matches!(
+            metadata.append("a", "tab\t"),
+            Err(MetadataError::Value(_))
+        ));
+        assert!(matches!(
+            metadata.append("a-bin", "AQ"),
+            Err(MetadataError::Kind(_))
+        ));
+        assert!(matches!(
+            metadata.append_bin("a", [1]),
+            Err(MetadataError::Kind(_))
+        ));
+        assert!(metadata.is_empty());
+    }
+
+    #[test]
+    fn a_value_that_is_no_ascii_is_passed_over_not_an_error() {
+        let mut map = HeaderMap::new();
+        map.append("x-name", HeaderValue::from_bytes(b"caf\xe9").expect("legal HTTP"));
+        map.append("x-name", HeaderValue::from_static("plain"));
+        let metadata = Metadata::from_headers(map);
+        assert_eq!(metadata.get("x-name"), Some("plain"));
+        assert_eq!(metadata.iter().count(), 2);
+    }
+
+    #[test]
+    fn what_grpc_keeps_for_itself_is_left_out_of_a_received_block() {
+        let mut map = HeaderMap::new();
+        for name in ["grpc-timeout", "te", "content-type", "grpc-foo", "x-kept"] {
+            map.append(name, HeaderValue::from_static("x"));
+        }
+        let metadata = Metadata::from_headers(map);
+        assert_eq!(
+            metadata.iter().map(|(name, _)| name).collect::<Vec<_>>(),
+            ["x-kept"]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_survive_a_bin_value(data in any::<Vec<u8>>()) {
+            fuzz(&data);
+        }
+    }
+}

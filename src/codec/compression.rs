@@ -118,6 +118,7 @@ pub(crate) fn compress(encoding: Encoding, plain: &[u8]) -> Result<Bytes, Compre
 /// Decompresses one message to at most `limit` bytes; what is beyond is never produced.
 pub(crate) fn decompress(encoding: Encoding, packed: &Bytes, limit: usize) -> Result<Bytes, DecompressError> {
     match encoding {
+        Encoding::Identity if packed.len() > limit => Err(DecompressError::TooLarge { limit }),
         Encoding::Identity => Ok(packed.clone()),
         #[cfg(feature = "gzip")]
         Encoding::Gzip => read_bounded(

@@ -28,9 +28,8 @@ impl ContentType {
             .next()
             .unwrap_or(value)
             .trim_ascii();
-        let (head, format) = match essence.split_at_checked(BASE.len()) {
-            Some(parts) => parts,
-            None => return Err(ContentTypeError::NotGrpc),
+        let Some((head, format)) = essence.split_at_checked(BASE.len()) else {
+            return Err(ContentTypeError::NotGrpc);
         };
         match format {
             _ if !head.eq_ignore_ascii_case(BASE) => Err(ContentTypeError::NotGrpc),

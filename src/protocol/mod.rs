@@ -7,7 +7,7 @@
 mod content_type;
 mod request;
 mod response;
-pub mod timeout;
+pub(crate) mod timeout;
 
 pub(crate) use self::content_type::ContentType;
 pub(crate) use self::request::{NotGrpc, Rejection, RequestHead};

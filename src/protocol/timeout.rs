@@ -21,7 +21,7 @@ const UNITS: [(u8, u64); 6] = [
 /// Reads the header's value; `None` when it is malformed.
 ///
 /// Never overflows: 99,999,999 hours are 3.6 * 10^11 seconds, and a [`Duration`] counts seconds in a `u64`.
-pub fn parse(value: &[u8]) -> Option<Duration> {
+pub(crate) fn parse(value: &[u8]) -> Option<Duration> {
     let (&unit, digits) = value.split_last()?;
     if digits.is_empty() || digits.len() > MAX_DIGITS || !digits.iter().all(u8::is_ascii_digit) {
         return None;
@@ -41,7 +41,7 @@ pub fn parse(value: &[u8]) -> Option<Duration> {
 /// Writes `timeout` in the finest unit that holds it, rounded up so that the peer never gives up first.
 ///
 /// A live deadline is never sent as 0: under a nanosecond is `1n`. The longest possible is `99999999H`.
-pub fn format(timeout: Duration) -> String {
+pub(crate) fn format(timeout: Duration) -> String {
     let nanos = timeout.as_nanos().max(1);
     for (letter, unit) in UNITS {
         let value = nanos.div_ceil(u128::from(unit));
@@ -55,7 +55,7 @@ pub fn format(timeout: Duration) -> String {
 /// The fuzz target `timeout`: any bytes are read without a panic, and what is read survives the way there and back
 /// rounded up by less than one part in 10^5.
 #[cfg(any(test, fuzzing))]
-pub fn fuzz(data: &[u8]) {
+pub(crate) fn fuzz(data: &[u8]) {
     let Some(timeout) = parse(data) else { return };
     let wire = format(timeout);
     assert!((2..=MAX_DIGITS.saturating_add(1)).contains(&wire.len()), "{wire}");

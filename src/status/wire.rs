@@ -48,12 +48,13 @@ pub(crate) fn from_trailers(mut map: HeaderMap) -> Option<(Result<(), Status>, M
     let code = map.remove(GRPC_STATUS)?;
     let message = map
         .remove(GRPC_MESSAGE)
-        .map_or(Cow::Borrowed(""), |value| decode_message(value.as_bytes()));
+        .map(|value| decode_message(value.as_bytes()).into_owned());
+    let message = message.unwrap_or_default();
     let details = map.remove(GRPC_DETAILS);
     let trailing = Metadata::from_headers(map);
     let status = match parse_code(code.as_bytes()) {
         Some(Code::Ok) => return Some((Ok(()), trailing)),
-        Some(code) => Status::new(code, message.into_owned()),
+        Some(code) => Status::new(code, message),
         None => Status::unknown(format!("unreadable grpc-status {code:?}: {message}")),
     };
     let details = details
@@ -92,7 +93,7 @@ pub(crate) fn decode_message(value: &[u8]) -> Cow<'_, str> {
 
 /// The fuzz target `status`: any trailers give an outcome, and any message survives the way there and back.
 #[cfg(any(test, fuzzing))]
-pub fn fuzz(data: &[u8]) {
+pub(crate) fn fuzz(data: &[u8]) {
     let mut map = HeaderMap::new();
     let mut parts = data.splitn(3, |&byte| byte == 0);
     for name in [GRPC_STATUS, GRPC_MESSAGE, GRPC_DETAILS] {

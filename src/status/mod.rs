@@ -1,7 +1,7 @@
 //! How a call ends: a code, a message, details and trailing metadata.
 //!
 //! In: whatever went wrong. Out: a [`Status`], one pointer wide, that every layer passes on unchanged.
-//! Not here: the trailers it becomes ([`wire`]), the typed details ([`details`]), and the mapping from h2
+//! Not here: the trailers it becomes (`wire`), the typed details ([`details`]), and the mapping from h2
 //! errors (`call`), which need the vocabulary of their own layer.
 
 pub mod details;

@@ -7,6 +7,7 @@
     reason = "the call layer, which uses what nothing uses yet, comes next"
 )]
 
+pub mod call;
 pub mod codec;
 pub mod metadata;
 pub mod method;

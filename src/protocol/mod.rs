@@ -11,7 +11,7 @@ pub(crate) mod timeout;
 
 pub(crate) use self::content_type::ContentType;
 pub(crate) use self::request::{NotGrpc, Rejection, RequestHead};
-pub(crate) use self::response::{Head as ResponseHead, HeadError as ResponseError};
+pub(crate) use self::response::{Head as ResponseHead, HeadError as ResponseError, trailers_only};
 
 use http::header::HeaderName;
 

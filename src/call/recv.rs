@@ -1,0 +1,140 @@
+//! The receiving half of a call: h2 DATA → frames → payloads, and window credit back when they are consumed.
+//!
+//! In: an h2 receive stream. Out: messages, and an honest end. Not here: what the end means to a client, which
+//! needs trailers.
+
+use std::future::poll_fn;
+use std::marker::PhantomData;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::RecvStream;
+
+use super::status_of;
+use crate::codec::compression::decompress;
+use crate::codec::frame::FrameDecoder;
+use crate::codec::{Codec, Encoding};
+use crate::status::Status;
+
+/// The bytes of one direction of a stream, cut into payloads.
+#[derive(Debug)]
+pub(crate) struct Inbound {
+    body: RecvStream,
+    frames: FrameDecoder,
+    encoding: Encoding,
+    max_recv_bytes: usize,
+    /// Bytes taken from h2 whose window credit was not given back.
+    uncredited: usize,
+}
+
+impl Inbound {
+    pub(crate) fn new(body: RecvStream, encoding: Encoding, max_recv_bytes: usize) -> Self {
+        Self {
+            body,
+            frames: FrameDecoder::new(max_recv_bytes),
+            encoding,
+            max_recv_bytes,
+            uncredited: 0,
+        }
+    }
+
+    /// The next payload, decompressed; `None` when the stream ended between two messages.
+    pub(crate) fn poll_payload(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Status>> {
+        loop {
+            if let Some(frame) = self.frames.next_frame()? {
+                return Poll::Ready(self.plain(frame.compressed, frame.payload).map(Some));
+            }
+            // The consumer waits for more, so it is done with everything before; what is left in the decoder is
+            // one unfinished message, which the receive limit bounds.
+            self.give_credit();
+            match ready!(self.body.poll_data(cx)) {
+                Some(Ok(chunk)) => {
+                    self.uncredited += chunk.len();
+                    self.frames.push(chunk);
+                }
+                Some(Err(error)) => return Poll::Ready(Err(status_of(&error))),
+                None => {
+                    self.frames.finish()?;
+                    return Poll::Ready(Ok(None));
+                }
+            }
+        }
+    }
+
+    fn plain(&self, compressed: bool, payload: Bytes) -> Result<Bytes, Status> {
+        match (compressed, self.encoding) {
+            (false, _) => Ok(payload),
+            // compression.md: the flag without an encoding is an INTERNAL error.
+            (true, Encoding::Identity) => Err(Status::internal(
+                "a message is flagged as compressed, but the call has no grpc-encoding",
+            )),
+            (true, encoding) => Ok(decompress(encoding, &payload, self.max_recv_bytes)?),
+        }
+    }
+
+    fn give_credit(&mut self) {
+        if self.uncredited > 0 {
+            // Fails only when the stream is gone, and then h2 took the credit back itself.
+            let _ = self.body.flow_control().release_capacity(self.uncredited);
+            self.uncredited = 0;
+        }
+    }
+}
+
+impl Drop for Inbound {
+    fn drop(&mut self) {
+        self.give_credit();
+    }
+}
+
+/// The messages that a client streams to a handler.
+#[derive(Debug)]
+pub struct Streaming<T> {
+    inbound: Inbound,
+    message: PhantomData<fn() -> T>,
+}
+
+impl<T: Codec> Streaming<T> {
+    pub(crate) fn new(inbound: Inbound) -> Self {
+        Self {
+            inbound,
+            message: PhantomData,
+        }
+    }
+
+    /// The next message; `Ok(None)` only when the client really finished.
+    ///
+    /// # Errors
+    /// CANCELLED when the client reset the stream or the connection broke, INTERNAL when it ended inside a message
+    /// or a message cannot be decoded, RESOURCE_EXHAUSTED over the receive limit.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub async fn message(&mut self) -> Result<Option<T>, Status> {
+        match poll_fn(|cx| self.inbound.poll_payload(cx)).await? {
+            Some(payload) => T::decode(payload)
+                .map(Some)
+                .map_err(|error| Status::internal(error.to_string())),
+            None => Ok(None),
+        }
+    }
+
+    /// The only message of a call that has exactly one.
+    ///
+    /// # Errors
+    /// UNIMPLEMENTED when there are none or several (statuscodes.md, "cardinality violation"), and as
+    /// [`Streaming::message`].
+    pub async fn only(&mut self) -> Result<T, Status> {
+        let Some(message) = self.message().await? else {
+            return Err(Status::unimplemented(
+                "the request has no message, the method takes one",
+            ));
+        };
+        match poll_fn(|cx| self.inbound.poll_payload(cx)).await? {
+            None => Ok(message),
+            Some(_) => Err(Status::unimplemented(
+                "the request has several messages, the method takes one",
+            )),
+        }
+    }
+}

@@ -62,14 +62,16 @@ impl Inbound {
     }
 
     fn plain(&self, compressed: bool, payload: Bytes) -> Result<Bytes, Status> {
-        match (compressed, self.encoding) {
-            (false, _) => Ok(payload),
-            // compression.md: the flag without an encoding is an INTERNAL error.
-            (true, Encoding::Identity) => Err(Status::internal(
-                "a message is flagged as compressed, but the call has no grpc-encoding",
-            )),
-            (true, encoding) => Ok(decompress(encoding, &payload, self.max_recv_bytes)?),
+        if !compressed {
+            return Ok(payload);
         }
+        if self.encoding == Encoding::Identity {
+            // compression.md: the flag without an encoding is an INTERNAL error.
+            return Err(Status::internal(
+                "a message is flagged as compressed, but the call has no grpc-encoding",
+            ));
+        }
+        Ok(decompress(self.encoding, &payload, self.max_recv_bytes)?)
     }
 
     fn give_credit(&mut self) {

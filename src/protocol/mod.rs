@@ -10,7 +10,7 @@ mod response;
 pub(crate) mod timeout;
 
 pub(crate) use self::content_type::ContentType;
-pub(crate) use self::request::{NotGrpc, Rejection, RequestHead};
+pub(crate) use self::request::{NotGrpc, Rejection, RequestHead, exact_path};
 pub(crate) use self::response::{Head as ResponseHead, HeadError as ResponseError, trailers_only};
 
 use http::header::HeaderName;

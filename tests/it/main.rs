@@ -1,0 +1,191 @@
+//! Behaviour of the server, seen by a raw h2 client.
+#![expect(
+    clippy::panic,
+    reason = "one fixture panics to show that it costs only its own call"
+)]
+
+use bytes::{Bytes, BytesMut};
+use h2::client::SendRequest;
+use http::{HeaderMap, Request, Response};
+use streamway::codec::RawMessage;
+use streamway::server::{CallFuture, Rpc, Server, Service};
+use streamway::{MessageLimits, Method, MethodKind, Status};
+use tokio::net::{TcpListener, TcpStream};
+
+const METHODS: &[Method] = &[
+    Method::new("/t.T/Count", MethodKind::ServerStreaming),
+    Method::new("/t.T/Echo", MethodKind::Bidi),
+    Method::new("/t.T/Panic", MethodKind::Unary),
+    Method::new("/t.T/Hang", MethodKind::Unary),
+];
+
+struct Fixture;
+
+impl Service for Fixture {
+    fn methods(&self) -> &'static [Method] {
+        METHODS
+    }
+
+    fn call(&self, index: usize, rpc: Rpc) -> CallFuture {
+        Box::pin(async move {
+            let (_, mut rx, mut tx, runner) = rpc.open::<RawMessage, RawMessage>();
+            runner
+                .run(async move {
+                    match index {
+                        0 => {
+                            let size = rx.only().await?.0.len();
+                            for n in 0..20_000u32 {
+                                let mut message = n.to_be_bytes().to_vec();
+                                message.resize(size, 0);
+                                tx.send(&RawMessage(message.into())).await?;
+                            }
+                            let last = vec![0; size + 1];
+                            tx.send(&RawMessage(last.into())).await
+                        }
+                        1 => {
+                            while let Some(message) = rx.message().await? {
+                                tx.send(&message).await?;
+                            }
+                            Ok(())
+                        }
+                        2 => panic!("on purpose"),
+                        _ => std::future::pending::<Result<(), Status>>().await,
+                    }
+                })
+                .await;
+        })
+    }
+}
+
+async fn connect(limits: MessageLimits) -> SendRequest<Bytes> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+    let addr = listener.local_addr().expect("bound");
+    tokio::spawn(
+        Server::new()
+            .limits(limits)
+            .add_service(Fixture)
+            .serve(listener, std::future::pending()),
+    );
+    let socket = TcpStream::connect(addr).await.expect("served");
+    let (client, connection) = h2::client::handshake(socket).await.expect("h2");
+    tokio::spawn(connection);
+    client
+}
+
+fn frame(payload: &[u8]) -> Bytes {
+    let mut wire = BytesMut::from(&[0][..]);
+    wire.extend_from_slice(&u32::try_from(payload.len()).expect("short").to_be_bytes());
+    wire.extend_from_slice(payload);
+    wire.freeze()
+}
+
+struct Answer {
+    head: Response<()>,
+    body: Vec<u8>,
+    trailers: HeaderMap,
+}
+
+impl Answer {
+    fn status(&self) -> (&str, &str) {
+        let text = |name| {
+            let value = self.trailers.get(name).or_else(|| self.head.headers().get(name));
+            value.map_or("", |value| value.to_str().expect("ASCII"))
+        };
+        (text("grpc-status"), text("grpc-message"))
+    }
+}
+
+async fn call(client: &SendRequest<Bytes>, request: Request<()>, body: Bytes) -> Answer {
+    let mut client = client.clone().ready().await.expect("open");
+    let (response, mut stream) = client.send_request(request, false).expect("legal");
+    stream.send_data(body, true).expect("open");
+    let (parts, mut stream) = response.await.expect("an answer").into_parts();
+    let mut body = Vec::new();
+    while let Some(chunk) = stream.data().await {
+        let chunk = chunk.expect("whole");
+        stream
+            .flow_control()
+            .release_capacity(chunk.len())
+            .expect("taken");
+        assert!(!chunk.is_empty() || stream.is_end_stream(), "an empty DATA frame");
+        body.extend_from_slice(&chunk);
+    }
+    let trailers = stream.trailers().await.expect("whole").unwrap_or_default();
+    Answer {
+        head: Response::from_parts(parts, ()),
+        body,
+        trailers,
+    }
+}
+
+fn grpc(path: &str) -> http::request::Builder {
+    Request::post(format!("http://t{path}"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+}
+
+#[tokio::test]
+async fn a_stream_arrives_whole_and_an_oversize_message_ends_it_in_trailers_and_the_connection_lives() {
+    let client = connect(MessageLimits::default().send(16)).await;
+    for _ in 0..2 {
+        let request = grpc("/t.T/Count").body(()).expect("legal");
+        let answer = call(&client, request, frame(&[0; 16])).await;
+        assert_eq!(
+            answer.status(),
+            ("8", "trying to send message larger than max (17 vs. 16)")
+        );
+        assert!(
+            answer.trailers.contains_key("grpc-status"),
+            "the status is a trailer"
+        );
+        assert_eq!(answer.body.len(), 20_000 * 21);
+        for (n, message) in (0u32..).zip(answer.body.chunks(21)) {
+            assert_eq!(message[5..9], n.to_be_bytes());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_over_the_receive_limit_is_refused_with_resource_exhausted() {
+    let client = connect(MessageLimits::default().recv(16)).await;
+    for (size, code) in [(16, "0"), (17, "8")] {
+        let request = grpc("/t.T/Echo").body(()).expect("legal");
+        let answer = call(&client, request, frame(&vec![0; size])).await;
+        assert_eq!(answer.status().0, code, "{}", answer.status().1);
+    }
+}
+
+#[tokio::test]
+async fn what_is_asked_wrongly_gets_the_answer_of_the_rule() {
+    let client = connect(MessageLimits::default()).await;
+    for (path, body, code) in [
+        ("/t.T/Nothing", frame(b""), "12"),
+        ("/t.T/Count?x=1", frame(b""), "12"),
+        ("/t.T/Hang/", frame(b""), "12"),
+        ("/t.T/Count", Bytes::new(), "12"),
+        ("/t.T/Count", [frame(b""), frame(b"")].concat().into(), "12"),
+        ("/t.T/Echo", Bytes::from_static(b"\x02\0\0\0\0"), "13"),
+        ("/t.T/Echo", Bytes::from_static(b"\x01\0\0\0\0"), "13"),
+        ("/t.T/Echo", Bytes::from_static(b"\0\0\0\0\x05ab"), "13"),
+        ("/t.T/Echo", Bytes::from_static(b"\0\0"), "13"),
+        ("/t.T/Panic", Bytes::new(), "13"),
+    ] {
+        let answer = call(&client, grpc(path).body(()).expect("legal"), body).await;
+        assert_eq!(answer.status().0, code, "{path}: {}", answer.status().1);
+    }
+    let json = Request::post("http://t/t.T/Echo").header("content-type", "application/json");
+    let answer = call(&client, json.body(()).expect("legal"), Bytes::new()).await;
+    assert_eq!(answer.head.status(), 415);
+    assert!(answer.body.starts_with(b"This port speaks gRPC"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expired_deadline_ends_a_call_that_hangs() {
+    let client = connect(MessageLimits::default()).await;
+    let request = grpc("/t.T/Hang")
+        .header("grpc-timeout", "50m")
+        .body(())
+        .expect("legal");
+    let answer = call(&client, request, frame(b"")).await;
+    assert_eq!(answer.status(), ("4", "the deadline passed"));
+}

@@ -4,6 +4,8 @@
     reason = "one fixture panics to show that it costs only its own call"
 )]
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use h2::client::SendRequest;
 use http::{HeaderMap, Request, Response};
@@ -11,6 +13,8 @@ use streamway::codec::RawMessage;
 use streamway::server::{CallFuture, Rpc, Server, Service};
 use streamway::{MessageLimits, Method, MethodKind, Status};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio::time::{Duration, timeout};
 
 const METHODS: &[Method] = &[
     Method::new("/t.T/Count", MethodKind::ServerStreaming),
@@ -19,7 +23,19 @@ const METHODS: &[Method] = &[
     Method::new("/t.T/Hang", MethodKind::Unary),
 ];
 
-struct Fixture;
+#[derive(Default)]
+struct Fixture {
+    /// Told by a handler of `/t.T/Hang` when it is dropped.
+    dropped: Arc<Notify>,
+}
+
+struct OnDrop(Arc<Notify>);
+
+impl Drop for OnDrop {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
 
 impl Service for Fixture {
     fn methods(&self) -> &'static [Method] {
@@ -27,6 +43,7 @@ impl Service for Fixture {
     }
 
     fn call(&self, index: usize, rpc: Rpc) -> CallFuture {
+        let on_drop = OnDrop(Arc::clone(&self.dropped));
         Box::pin(async move {
             let (_, mut rx, mut tx, runner) = rpc.open::<RawMessage, RawMessage>();
             runner
@@ -49,7 +66,10 @@ impl Service for Fixture {
                             Ok(())
                         }
                         2 => panic!("on purpose"),
-                        _ => std::future::pending::<Result<(), Status>>().await,
+                        _ => {
+                            let _on_drop = on_drop;
+                            std::future::pending::<Result<(), Status>>().await
+                        }
                     }
                 })
                 .await;
@@ -58,12 +78,16 @@ impl Service for Fixture {
 }
 
 async fn connect(limits: MessageLimits) -> SendRequest<Bytes> {
+    connect_to(limits, Fixture::default()).await
+}
+
+async fn connect_to(limits: MessageLimits, fixture: Fixture) -> SendRequest<Bytes> {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
     let addr = listener.local_addr().expect("bound");
     tokio::spawn(
         Server::new()
             .limits(limits)
-            .add_service(Fixture)
+            .add_service(fixture)
             .serve(listener, std::future::pending()),
     );
     let socket = TcpStream::connect(addr).await.expect("served");
@@ -188,4 +212,45 @@ async fn an_expired_deadline_ends_a_call_that_hangs() {
         .expect("legal");
     let answer = call(&client, request, frame(b"")).await;
     assert_eq!(answer.status(), ("4", "the deadline passed"));
+}
+
+#[tokio::test]
+async fn a_call_that_the_client_resets_drops_its_handler() {
+    let fixture = Fixture::default();
+    let dropped = Arc::clone(&fixture.dropped);
+    let client = connect_to(MessageLimits::default(), fixture).await;
+    let mut client = client.ready().await.expect("open");
+    let (response, mut stream) = client
+        .send_request(grpc("/t.T/Hang").body(()).expect("legal"), false)
+        .expect("legal");
+    stream.send_data(frame(b""), true).expect("open");
+    stream.send_reset(h2::Reason::CANCEL);
+    drop(response);
+    timeout(Duration::from_secs(30), dropped.notified())
+        .await
+        .expect("the handler was dropped");
+}
+
+#[tokio::test]
+async fn messages_leave_at_once_when_the_handler_pauses() {
+    let client = connect(MessageLimits::default()).await;
+    let mut client = client.ready().await.expect("open");
+    let (response, mut stream) = client
+        .send_request(grpc("/t.T/Echo").body(()).expect("legal"), false)
+        .expect("legal");
+    stream.send_data(frame(b"one"), false).expect("open");
+    let mut answers = timeout(Duration::from_secs(30), response)
+        .await
+        .expect("in time")
+        .expect("headers")
+        .into_body();
+    let first = timeout(Duration::from_secs(30), answers.data())
+        .await
+        .expect("in time");
+    assert_eq!(first.expect("a message").expect("whole"), frame(b"one"));
+    stream.send_data(frame(b"two"), true).expect("open");
+    let second = timeout(Duration::from_secs(30), answers.data())
+        .await
+        .expect("in time");
+    assert_eq!(second.expect("a message").expect("whole"), frame(b"two"));
 }

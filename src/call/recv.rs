@@ -39,7 +39,10 @@ impl Inbound {
     }
 
     /// The next payload, decompressed; `None` when the stream ended between two messages.
-    pub(crate) fn poll_payload(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Status>> {
+    pub(crate) fn poll_payload(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Bytes>, Status>> {
         loop {
             if let Some(frame) = self.frames.next_frame()? {
                 return Poll::Ready(self.plain(frame.compressed, frame.payload).map(Some));

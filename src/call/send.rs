@@ -144,7 +144,11 @@ impl Outgoing {
     }
 
     /// Ends the call: trailers, or one header block when nothing was sent before.
-    pub(crate) fn end(&mut self, outcome: Result<(), &Status>, trailing: Metadata) -> Result<(), h2::Error> {
+    pub(crate) fn end(
+        &mut self,
+        outcome: Result<(), &Status>,
+        trailing: Metadata,
+    ) -> Result<(), h2::Error> {
         let trailers = wire::to_trailers(outcome, trailing);
         match std::mem::replace(&mut self.state, State::Closed) {
             State::Idle(mut respond) => respond

@@ -116,7 +116,11 @@ pub(crate) fn compress(encoding: Encoding, plain: &[u8]) -> Result<Bytes, Compre
 }
 
 /// Decompresses one message to at most `limit` bytes; what is beyond is never produced.
-pub(crate) fn decompress(encoding: Encoding, packed: &Bytes, limit: usize) -> Result<Bytes, DecompressError> {
+pub(crate) fn decompress(
+    encoding: Encoding,
+    packed: &Bytes,
+    limit: usize,
+) -> Result<Bytes, DecompressError> {
     match encoding {
         Encoding::Identity if packed.len() > limit => Err(DecompressError::TooLarge { limit }),
         Encoding::Identity => Ok(packed.clone()),
@@ -133,7 +137,11 @@ pub(crate) fn decompress(encoding: Encoding, packed: &Bytes, limit: usize) -> Re
     not(feature = "gzip"),
     expect(dead_code, reason = "every encoding but identity uses it")
 )]
-fn read_bounded(encoding: Encoding, reader: impl Read, limit: usize) -> Result<Bytes, DecompressError> {
+fn read_bounded(
+    encoding: Encoding,
+    reader: impl Read,
+    limit: usize,
+) -> Result<Bytes, DecompressError> {
     let mut plain = Vec::new();
     let one_more = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
     reader
@@ -188,7 +196,8 @@ mod tests {
     fn a_bomb_is_cut_at_the_limit() {
         let packed = compress(Encoding::Gzip, &vec![0; 1 << 20]).expect("in memory");
         assert!(packed.len() < 10_000);
-        let error = decompress(Encoding::Gzip, &packed, (1 << 20) - 1).expect_err("one byte too many");
+        let error =
+            decompress(Encoding::Gzip, &packed, (1 << 20) - 1).expect_err("one byte too many");
         assert!(matches!(error, DecompressError::TooLarge { .. }));
         assert!(decompress(Encoding::Gzip, &packed, 1 << 20).is_ok());
     }

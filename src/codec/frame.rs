@@ -115,7 +115,10 @@ impl FrameDecoder {
                         return Ok(None);
                     };
                     self.state = State::Prefix;
-                    return Ok(Some(Frame { compressed, payload }));
+                    return Ok(Some(Frame {
+                        compressed,
+                        payload,
+                    }));
                 }
             }
         }
@@ -154,7 +157,8 @@ impl FrameDecoder {
             }
         } else if self.buffered() >= n {
             let missing = n.saturating_sub(self.gathered.len());
-            self.gathered.extend_from_slice(&self.chunk.split_to(missing));
+            self.gathered
+                .extend_from_slice(&self.chunk.split_to(missing));
             let taken = self.gathered.split_to(n).freeze();
             if self.gathered.is_empty() {
                 // Let go of the allocation: it now belongs to the frame.
@@ -241,7 +245,9 @@ pub enum EncodeError {
 impl fmt::Display for FrameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::BadFlag(flag) => write!(f, "compressed flag of a message is {flag}, neither 0 nor 1"),
+            Self::BadFlag(flag) => {
+                write!(f, "compressed flag of a message is {flag}, neither 0 nor 1")
+            }
             // grpc-go's text, which people search for.
             Self::TooLarge { len, limit } => {
                 write!(f, "received message larger than max ({len} vs. {limit})")
@@ -263,7 +269,10 @@ impl fmt::Display for EncodeError {
         match self {
             // grpc-go's text, which people search for.
             Self::TooLarge { len, limit } => {
-                write!(f, "trying to send message larger than max ({len} vs. {limit})")
+                write!(
+                    f,
+                    "trying to send message larger than max ({len} vs. {limit})"
+                )
             }
             Self::Compress(error) => error.fmt(f),
         }
@@ -277,7 +286,9 @@ impl From<FrameError> for Status {
     fn from(error: FrameError) -> Self {
         match error {
             FrameError::TooLarge { .. } => Self::resource_exhausted(error.to_string()),
-            FrameError::BadFlag(_) | FrameError::Truncated { .. } => Self::internal(error.to_string()),
+            FrameError::BadFlag(_) | FrameError::Truncated { .. } => {
+                Self::internal(error.to_string())
+            }
         }
     }
 }
@@ -297,7 +308,9 @@ impl From<EncodeError> for Status {
 /// The first byte chooses the limit, the second how the bytes are cut.
 #[cfg(any(test, fuzzing))]
 pub fn fuzz(data: &[u8]) {
-    let [limit, cut, wire @ ..] = data else { return };
+    let [limit, cut, wire @ ..] = data else {
+        return;
+    };
     let limit = usize::from(*limit).saturating_mul(4);
     let (expected, expected_end) = reference(wire, limit);
 
@@ -339,7 +352,14 @@ fn reference(mut wire: &[u8], limit: usize) -> (Vec<Frame>, Result<(), FrameErro
                 received,
                 expected: PREFIX_LEN,
             };
-            return (frames, if received == 0 { Ok(()) } else { Err(truncated) });
+            return (
+                frames,
+                if received == 0 {
+                    Ok(())
+                } else {
+                    Err(truncated)
+                },
+            );
         };
         let len = u32::from_be_bytes([a, b, c, d]) as usize;
         if flag > 1 {
@@ -376,8 +396,11 @@ mod tests {
 
     #[test]
     fn a_message_decodes_the_same_however_it_is_cut() {
-        let expected: [(bool, Bytes); 3] =
-            [(false, "ab".into()), (false, Bytes::new()), (true, "xyz".into())];
+        let expected: [(bool, Bytes); 3] = [
+            (false, "ab".into()),
+            (false, Bytes::new()),
+            (true, "xyz".into()),
+        ];
         for first in 0..=WIRE.len() {
             for second in first..=WIRE.len() {
                 let mut decoder = FrameDecoder::new(3);
@@ -465,7 +488,8 @@ mod tests {
         let message = super::super::RawMessage(Bytes::from_static(b"12345"));
         let mut buffer = BytesMut::from(&b"before"[..]);
         let limits = MessageLimits::default().send(4);
-        let error = encode_frame(&message, Encoding::Identity, limits, &mut buffer).expect_err("5 > 4");
+        let error =
+            encode_frame(&message, Encoding::Identity, limits, &mut buffer).expect_err("5 > 4");
         assert_eq!(
             error.to_string(),
             "trying to send message larger than max (5 vs. 4)"

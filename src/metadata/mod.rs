@@ -195,7 +195,10 @@ pub(crate) fn base64_encode(value: &[u8]) -> HeaderValue {
 }
 
 pub(crate) fn decode_bin(value: &[u8]) -> Option<Bytes> {
-    LENIENT_BASE64.decode(value.trim_ascii()).ok().map(Bytes::from)
+    LENIENT_BASE64
+        .decode(value.trim_ascii())
+        .ok()
+        .map(Bytes::from)
 }
 
 impl fmt::Debug for Metadata {
@@ -226,8 +229,12 @@ pub fn fuzz(data: &[u8]) {
     let mut map = HeaderMap::new();
     for pair in data.split(|&byte| byte == b'\n') {
         let mut parts = pair.splitn(2, |&byte| byte == b':');
-        let name = parts.next().and_then(|name| HeaderName::from_bytes(name).ok());
-        let value = parts.next().and_then(|value| HeaderValue::from_bytes(value).ok());
+        let name = parts
+            .next()
+            .and_then(|name| HeaderName::from_bytes(name).ok());
+        let value = parts
+            .next()
+            .and_then(|value| HeaderValue::from_bytes(value).ok());
         if let (Some(name), Some(value)) = (name, value) {
             map.append(name, value);
         }
@@ -294,13 +301,22 @@ mod tests {
             metadata.append("Content-Type", "x"),
             Err(MetadataError::Reserved(_))
         ));
-        assert!(matches!(metadata.append("a b", "x"), Err(MetadataError::Name(_))));
-        assert!(matches!(metadata.append("", "x"), Err(MetadataError::Name(_))));
+        assert!(matches!(
+            metadata.append("a b", "x"),
+            Err(MetadataError::Name(_))
+        ));
+        assert!(matches!(
+            metadata.append("", "x"),
+            Err(MetadataError::Name(_))
+        ));
         assert!(matches!(
             metadata.append(":path", "x"),
             Err(MetadataError::Name(_))
         ));
-        assert!(matches!(metadata.append("a", "ü"), Err(MetadataError::Value(_))));
+        assert!(matches!(
+            metadata.append("a", "ü"),
+            Err(MetadataError::Value(_))
+        ));
         assert!(matches!(
             metadata.append("a", "tab\t"),
             Err(MetadataError::Value(_))
@@ -319,7 +335,10 @@ mod tests {
     #[test]
     fn a_value_that_is_no_ascii_is_passed_over_not_an_error() {
         let mut map = HeaderMap::new();
-        map.append("x-name", HeaderValue::from_bytes(b"caf\xe9").expect("legal HTTP"));
+        map.append(
+            "x-name",
+            HeaderValue::from_bytes(b"caf\xe9").expect("legal HTTP"),
+        );
         map.append("x-name", HeaderValue::from_static("plain"));
         let metadata = Metadata::from_headers(map);
         assert_eq!(metadata.get("x-name"), Some("plain"));

@@ -62,7 +62,10 @@ mod tests {
             ("application/grpc;charset=utf-8", Ok(ContentType::Plain)),
             ("application/grpc+proto", Ok(ContentType::Proto)),
             ("application/grpc+proto ; x", Ok(ContentType::Proto)),
-            ("application/grpc+json", Err(ContentTypeError::UnknownFormat)),
+            (
+                "application/grpc+json",
+                Err(ContentTypeError::UnknownFormat),
+            ),
             ("application/grpc+", Err(ContentTypeError::NotGrpc)),
             ("application/grpcfoo", Err(ContentTypeError::NotGrpc)),
             ("application/grpc-web", Err(ContentTypeError::NotGrpc)),

@@ -64,7 +64,9 @@ impl RequestHead {
         let timeout = match headers.get(GRPC_TIMEOUT) {
             None => None,
             Some(value) => Some(timeout::parse(value.as_bytes()).ok_or_else(|| {
-                Rejection::Status(Status::internal(format!("malformed grpc-timeout {value:?}")))
+                Rejection::Status(Status::internal(format!(
+                    "malformed grpc-timeout {value:?}"
+                )))
             })?),
         };
         let encoding = match headers.get(GRPC_ENCODING) {
@@ -99,13 +101,17 @@ impl RequestHead {
         *request.uri_mut() = uri;
         let headers = request.headers_mut();
         if let Some(timeout) = self.timeout {
-            let value = HeaderValue::from_str(&timeout::format(timeout)).expect("digits and a letter");
+            let value =
+                HeaderValue::from_str(&timeout::format(timeout)).expect("digits and a letter");
             headers.insert(GRPC_TIMEOUT, value);
         }
         headers.insert(CONTENT_TYPE, self.content_type.header());
         headers.insert(TE, HeaderValue::from_static("trailers"));
         if self.encoding != Encoding::Identity {
-            headers.insert(GRPC_ENCODING, HeaderValue::from_static(self.encoding.name()));
+            headers.insert(
+                GRPC_ENCODING,
+                HeaderValue::from_static(self.encoding.name()),
+            );
         }
         if let Some(list) = supported_list() {
             headers.insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static(list));
@@ -113,7 +119,10 @@ impl RequestHead {
         if !self.metadata.contains(USER_AGENT.as_str()) {
             headers.insert(
                 USER_AGENT,
-                HeaderValue::from_static(concat!("grpc-rust-streamway/", env!("CARGO_PKG_VERSION"))),
+                HeaderValue::from_static(concat!(
+                    "grpc-rust-streamway/",
+                    env!("CARGO_PKG_VERSION")
+                )),
             );
         }
         append(headers, self.metadata.into_headers());
@@ -162,7 +171,10 @@ pub(super) fn append(to: &mut HeaderMap, from: HeaderMap) {
 /// (a query, a fragment) must not reach a method by an odd spelling.
 pub(crate) fn exact_path(parts: &request::Parts) -> Option<&str> {
     let path_and_query = parts.uri.path_and_query()?;
-    path_and_query.query().is_none().then(|| path_and_query.path())
+    path_and_query
+        .query()
+        .is_none()
+        .then(|| path_and_query.path())
 }
 
 #[cfg(test)]
@@ -262,7 +274,9 @@ mod tests {
 
     #[test]
     fn a_path_with_a_query_is_no_method() {
-        let request = Request::post("http://host/a.B/C?x=1").body(()).expect("legal");
+        let request = Request::post("http://host/a.B/C?x=1")
+            .body(())
+            .expect("legal");
         assert_eq!(exact_path(&request.into_parts().0), None);
     }
 }

@@ -31,7 +31,9 @@ pub(crate) enum HeadError {
 impl Head {
     /// Reads the headers of a response; `end_of_stream` when nothing follows them.
     pub(crate) fn parse(parts: response::Parts, end_of_stream: bool) -> Result<Self, HeadError> {
-        let response::Parts { status, headers, .. } = parts;
+        let response::Parts {
+            status, headers, ..
+        } = parts;
         let content_type = headers
             .get(CONTENT_TYPE)
             .map(|value| ContentType::parse(value.as_bytes()));
@@ -77,7 +79,10 @@ impl Head {
         let mut response = start(content_type);
         let headers = response.headers_mut();
         if self.encoding != Encoding::Identity {
-            headers.insert(GRPC_ENCODING, HeaderValue::from_static(self.encoding.name()));
+            headers.insert(
+                GRPC_ENCODING,
+                HeaderValue::from_static(self.encoding.name()),
+            );
         }
         append(headers, self.metadata.into_headers());
         response
@@ -93,7 +98,9 @@ pub(crate) fn trailers_only(content_type: ContentType, trailers: HeaderMap) -> R
 
 fn start(content_type: ContentType) -> Response<()> {
     let mut response = Response::new(());
-    response.headers_mut().insert(CONTENT_TYPE, content_type.header());
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, content_type.header());
     if let Some(list) = supported_list() {
         response
             .headers_mut()
@@ -119,7 +126,11 @@ fn code_of_http(status: StatusCode) -> Code {
 mod tests {
     use super::*;
 
-    fn parse(status: u16, pairs: &[(&'static str, &'static str)], end: bool) -> Result<Head, HeadError> {
+    fn parse(
+        status: u16,
+        pairs: &[(&'static str, &'static str)],
+        end: bool,
+    ) -> Result<Head, HeadError> {
         let mut response = Response::new(());
         *response.status_mut() = StatusCode::from_u16(status).expect("legal");
         for (name, value) in pairs {
@@ -156,7 +167,9 @@ mod tests {
     #[test]
     fn a_grpc_status_wins_over_the_http_status() {
         match parse(503, &[("grpc-status", "5")], true) {
-            Err(HeadError::TrailersOnly(Err(status), _)) => assert_eq!(status.code(), Code::NotFound),
+            Err(HeadError::TrailersOnly(Err(status), _)) => {
+                assert_eq!(status.code(), Code::NotFound)
+            }
             other => panic!("{other:?}"),
         }
     }

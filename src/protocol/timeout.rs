@@ -58,7 +58,10 @@ pub(crate) fn format(timeout: Duration) -> String {
 pub(crate) fn fuzz(data: &[u8]) {
     let Some(timeout) = parse(data) else { return };
     let wire = format(timeout);
-    assert!((2..=MAX_DIGITS.saturating_add(1)).contains(&wire.len()), "{wire}");
+    assert!(
+        (2..=MAX_DIGITS.saturating_add(1)).contains(&wire.len()),
+        "{wire}"
+    );
     let back = parse(wire.as_bytes()).expect("what we write we read");
     let live = timeout.max(Duration::from_nanos(1));
     assert!(back >= live, "{back:?} is shorter than {live:?}");

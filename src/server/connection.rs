@@ -24,7 +24,11 @@ use crate::status::Status;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
 /// Serves one connection to its end.
-pub(super) async fn serve(socket: TcpStream, server: Arc<Server>, mut draining: watch::Receiver<bool>) {
+pub(super) async fn serve(
+    socket: TcpStream,
+    server: Arc<Server>,
+    mut draining: watch::Receiver<bool>,
+) {
     let handshake = builder().handshake::<_, Bytes>(socket).await;
     let mut h2 = match handshake {
         Ok(h2) => h2,

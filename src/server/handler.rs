@@ -75,7 +75,9 @@ impl Runner {
                 match catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx))) {
                     Ok(Poll::Ready(outcome)) => return Poll::Ready(Ok(outcome)),
                     Ok(Poll::Pending) => {}
-                    Err(_) => return Poll::Ready(Ok(Err(Status::internal("the handler panicked")))),
+                    Err(_) => {
+                        return Poll::Ready(Ok(Err(Status::internal("the handler panicked"))));
+                    }
                 }
                 if deadline.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(Err(expired()));

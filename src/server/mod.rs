@@ -80,7 +80,11 @@ impl Server {
     ///
     /// # Errors
     /// When a connection cannot be accepted.
-    pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> io::Result<()> {
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()>,
+    ) -> io::Result<()> {
         let server = Arc::new(self);
         let (drain, draining) = watch::channel(false);
         let mut connections = JoinSet::new();

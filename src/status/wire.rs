@@ -25,7 +25,10 @@ pub(crate) fn to_trailers(outcome: Result<(), &Status>, trailing: Metadata) -> H
     match outcome {
         Ok(()) => drop(map.insert(GRPC_STATUS, HeaderValue::from_static(Code::Ok.decimal()))),
         Err(status) => {
-            map.insert(GRPC_STATUS, HeaderValue::from_static(status.code().decimal()));
+            map.insert(
+                GRPC_STATUS,
+                HeaderValue::from_static(status.code().decimal()),
+            );
             if !status.message().is_empty() {
                 map.insert(GRPC_MESSAGE, encode_message(status.message()));
             }
@@ -61,7 +64,9 @@ pub(crate) fn from_trailers(mut map: HeaderMap) -> Option<(Result<(), Status>, M
         .and_then(|value| decode_bin(value.as_bytes()))
         .unwrap_or_else(Bytes::new);
     Some((
-        Err(status.with_raw_details(details).with_metadata(trailing.clone())),
+        Err(status
+            .with_raw_details(details)
+            .with_metadata(trailing.clone())),
         trailing,
     ))
 }
@@ -97,7 +102,10 @@ pub(crate) fn fuzz(data: &[u8]) {
     let mut map = HeaderMap::new();
     let mut parts = data.splitn(3, |&byte| byte == 0);
     for name in [GRPC_STATUS, GRPC_MESSAGE, GRPC_DETAILS] {
-        if let Some(value) = parts.next().and_then(|part| HeaderValue::from_bytes(part).ok()) {
+        if let Some(value) = parts
+            .next()
+            .and_then(|part| HeaderValue::from_bytes(part).ok())
+        {
             map.append(name, value);
         }
     }
@@ -110,7 +118,11 @@ pub(crate) fn fuzz(data: &[u8]) {
 
     let message = String::from_utf8_lossy(data).into_owned();
     let wire = encode_message(&message);
-    assert!(wire.as_bytes().iter().all(|byte| (0x20..=0x7e).contains(byte)));
+    assert!(
+        wire.as_bytes()
+            .iter()
+            .all(|byte| (0x20..=0x7e).contains(byte))
+    );
     assert_eq!(decode_message(wire.as_bytes()), message);
 }
 
@@ -134,7 +146,8 @@ mod tests {
             let back = round_trip(&Status::new(code, "why"));
             assert_eq!((back.code(), back.message()), (code, "why"));
         }
-        let (outcome, _) = from_trailers(to_trailers(Ok(()), Metadata::new())).expect("grpc-status: 0");
+        let (outcome, _) =
+            from_trailers(to_trailers(Ok(()), Metadata::new())).expect("grpc-status: 0");
         assert!(outcome.is_ok());
     }
 

@@ -112,7 +112,10 @@ struct Answer {
 impl Answer {
     fn status(&self) -> (&str, &str) {
         let text = |name| {
-            let value = self.trailers.get(name).or_else(|| self.head.headers().get(name));
+            let value = self
+                .trailers
+                .get(name)
+                .or_else(|| self.head.headers().get(name));
             value.map_or("", |value| value.to_str().expect("ASCII"))
         };
         (text("grpc-status"), text("grpc-message"))
@@ -131,7 +134,10 @@ async fn call(client: &SendRequest<Bytes>, request: Request<()>, body: Bytes) ->
             .flow_control()
             .release_capacity(chunk.len())
             .expect("taken");
-        assert!(!chunk.is_empty() || stream.is_end_stream(), "an empty DATA frame");
+        assert!(
+            !chunk.is_empty() || stream.is_end_stream(),
+            "an empty DATA frame"
+        );
         body.extend_from_slice(&chunk);
     }
     let trailers = stream.trailers().await.expect("whole").unwrap_or_default();
@@ -149,7 +155,8 @@ fn grpc(path: &str) -> http::request::Builder {
 }
 
 #[tokio::test]
-async fn a_stream_arrives_whole_and_an_oversize_message_ends_it_in_trailers_and_the_connection_lives() {
+async fn a_stream_arrives_whole_and_an_oversize_message_ends_it_in_trailers_and_the_connection_lives()
+ {
     let client = connect(MessageLimits::default().send(16)).await;
     for _ in 0..2 {
         let request = grpc("/t.T/Count").body(()).expect("legal");

@@ -14,8 +14,11 @@ pub mod method;
 mod protocol;
 pub mod server;
 pub mod status;
+pub mod transport;
 
-pub use self::codec::{Codec, MessageLimits};
+pub use self::call::{Call, Sender, Streaming};
+pub use self::codec::{Codec, Encoding, MessageLimits};
 pub use self::metadata::Metadata;
 pub use self::method::{Method, MethodKind};
+pub use self::server::Server;
 pub use self::status::{Code, Status};

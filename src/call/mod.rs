@@ -1,20 +1,241 @@
-//! One call on one h2 stream, seen from a handler.
+//! One call on one h2 stream: messages both ways, and one status at the end.
 //!
-//! In: an h2 stream and its parsed head. Out: messages, and one status at the end.
+//! In: an h2 stream and its parsed head. Out: messages, honest ends, trailers. Not here: which calls there are
+//! (`server`, `client`), the bytes of a frame (`codec`).
+//!
+//! A call as its server sees it; the client is the mirror:
+//!
+//! ```text
+//!            headers            message*             status
+//!   Idle ─────────────▶ Open ─────────────▶ Open ─────────────▶ Closed
+//!     └──────────── status alone: "Trailers-Only" ───────────────▲
+//!   any ── reset, lost connection, dropped handler ──────────────▲
+//! ```
 
+mod outgoing;
 mod recv;
+mod respond;
 mod send;
 
+pub(crate) use self::outgoing::Outgoing;
 pub(crate) use self::recv::Inbound;
 pub use self::recv::Streaming;
-pub use self::send::Sender;
-pub(crate) use self::send::{Outgoing, SharedOutgoing};
+pub(crate) use self::respond::{Respond, refuse};
+pub use self::send::{Compression, Sender};
+
+use std::fmt;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use h2::Reason;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
+use crate::codec::Encoding;
+use crate::metadata::Metadata;
+use crate::method::Method;
 use crate::status::{Code, Status};
 
-/// The code of an h2 error (PROTOCOL-HTTP2.md, "Errors").
+/// What a handler knows of its call besides the messages, and what it says besides them.
+pub struct Call(Arc<Shared>);
+
+/// What the handler's [`Call`] and [`Sender`] and the task that drives the call share.
+pub(crate) struct Shared {
+    facts: Facts,
+    respond: Mutex<Respond>,
+    received: Received,
+    /// Made when somebody asks for [`Call::cancelled`].
+    ended: OnceLock<CancellationToken>,
+    /// When the call began; only known when its end will be logged.
+    started: Option<Instant>,
+}
+
+/// What is settled when the call begins.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    pub(crate) method: Method,
+    pub(crate) metadata: Metadata,
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) deadline: Option<Instant>,
+    /// How far the server is in going down.
+    pub(crate) phase: watch::Receiver<Phase>,
+}
+
+/// How far a server is in going down. It only ever rises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    /// Not at all.
+    Serving,
+    /// No new calls; those in flight go on.
+    Draining,
+    /// Calls in flight end with UNAVAILABLE.
+    Ending,
+}
+
+/// What came from the client, for the log.
+#[derive(Debug, Default)]
+struct Received {
+    messages: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Call {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self(shared)
+    }
+
+    /// The method that was called.
+    pub fn method(&self) -> Method {
+        self.0.facts.method
+    }
+
+    /// What the client sent besides messages.
+    pub fn metadata(&self) -> &Metadata {
+        &self.0.facts.metadata
+    }
+
+    /// Where the client is, as far as the listener knows.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.0.facts.peer
+    }
+
+    /// When the call ends with DEADLINE_EXCEEDED whatever the handler does; `None` when the client set no deadline.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.0.facts.deadline
+    }
+
+    /// Resolves when the call has ended in any way. A handler itself is dropped then; this is for work that it
+    /// handed to somebody else.
+    pub fn cancelled(&self) -> impl Future<Output = ()> + Send + use<> {
+        let token = self.0.ended.get_or_init(CancellationToken::new).clone();
+        token.cancelled_owned()
+    }
+
+    /// Resolves when the server begins to drain: a stream without an end of its own should end now.
+    pub fn draining(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut phase = self.0.facts.phase.clone();
+        async move {
+            // An error means that the server is gone, which is no less.
+            let _ = phase.wait_for(|phase| *phase >= Phase::Draining).await;
+        }
+    }
+
+    /// Sets the metadata that travels in the response's headers.
+    ///
+    /// # Errors
+    /// INTERNAL when the headers were sent already: they leave with the first message or
+    /// [`Call::send_headers`].
+    pub fn set_headers(&self, headers: Metadata) -> Result<(), Status> {
+        self.0.respond().set_headers(headers)
+    }
+
+    /// Sends the response's headers now instead of with the first message.
+    ///
+    /// # Errors
+    /// CANCELLED when the client has left.
+    pub fn send_headers(&self) -> Result<(), Status> {
+        self.0.respond().open()
+    }
+
+    /// Sets the metadata that travels in the trailers, beside that of the status.
+    pub fn set_trailers(&self, trailers: Metadata) {
+        self.0.respond().set_trailers(trailers);
+    }
+
+    /// What the response's messages are compressed with; identity when nothing was chosen or the client does not
+    /// read what was chosen.
+    pub fn encoding(&self) -> Encoding {
+        self.0.respond().encoding()
+    }
+
+    /// Chooses what the response's messages are compressed with, in place of the server's default. An encoding
+    /// that the client does not read is passed over, as compression.md asks.
+    ///
+    /// # Errors
+    /// INTERNAL when the headers were sent already.
+    pub fn set_encoding(&self, encoding: Encoding) -> Result<(), Status> {
+        self.0.respond().set_encoding(encoding)
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(facts: Facts, respond: Respond) -> Arc<Self> {
+        let logged = tracing::enabled!(target: LOG_TARGET, tracing::Level::INFO);
+        Arc::new(Self {
+            facts,
+            respond: Mutex::new(respond),
+            received: Received::default(),
+            ended: OnceLock::new(),
+            started: logged.then(now),
+        })
+    }
+
+    pub(crate) fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    pub(crate) fn respond(&self) -> MutexGuard<'_, Respond> {
+        // Nothing that could panic and leave the state half changed runs under the lock.
+        self.respond.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count_received(&self, messages: u64, bytes: u64) {
+        self.received.messages.store(messages, Ordering::Relaxed);
+        self.received.bytes.store(bytes, Ordering::Relaxed);
+    }
+}
+
+/// The last owner of a call is gone: it is over, however it ended.
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Some(token) = self.ended.get() {
+            token.cancel();
+        }
+        let Some(started) = self.started else { return };
+        let respond = self
+            .respond
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        tracing::info!(
+            target: LOG_TARGET,
+            method = self.facts.method.path,
+            code = respond.code().name(),
+            peer = self.facts.peer.map(tracing::field::display),
+            duration_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
+            received_messages = self.received.messages.load(Ordering::Relaxed),
+            received_bytes = self.received.bytes.load(Ordering::Relaxed),
+            sent_messages = respond.sent_messages(),
+            sent_bytes = respond.sent_bytes(),
+            "call ended"
+        );
+    }
+}
+
+/// The target of the one line of log for each call.
+const LOG_TARGET: &str = "streamway::call";
+
+fn now() -> Instant {
+    Instant::now()
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Call").field(&self.0.facts).finish()
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("facts", &self.facts)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The status of an h2 error (PROTOCOL-HTTP2.md, "Errors").
 pub(crate) fn status_of(error: &h2::Error) -> Status {
     match error.reason() {
         Some(reason) => Status::new(
@@ -26,7 +247,8 @@ pub(crate) fn status_of(error: &h2::Error) -> Status {
     }
 }
 
-fn code_of(reason: Reason) -> Code {
+/// PROTOCOL-HTTP2.md, "HTTP2 Transport Mapping", the table of error codes.
+pub(crate) fn code_of(reason: Reason) -> Code {
     match reason {
         Reason::REFUSED_STREAM => Code::Unavailable,
         Reason::CANCEL => Code::Cancelled,
@@ -34,4 +256,9 @@ fn code_of(reason: Reason) -> Code {
         Reason::INADEQUATE_SECURITY => Code::PermissionDenied,
         _ => Code::Internal,
     }
+}
+
+/// What every side says when the deadline has passed.
+pub(crate) fn expired() -> Status {
+    Status::deadline_exceeded("the deadline passed")
 }

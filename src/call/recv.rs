@@ -1,16 +1,18 @@
-//! The receiving half of a call: h2 DATA → frames → payloads, and window credit back when they are consumed.
+//! The receiving half of a call: h2 DATA → frames → messages, and window credit back when they are consumed.
 //!
 //! In: an h2 receive stream. Out: messages, and an honest end. Not here: what the end means to a client, which
 //! needs trailers.
 
+use std::fmt;
 use std::future::poll_fn;
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::RecvStream;
 
-use super::status_of;
+use super::Shared;
 use crate::codec::compression::decompress;
 use crate::codec::frame::FrameDecoder;
 use crate::codec::{Codec, Encoding};
@@ -23,18 +25,32 @@ pub(crate) struct Inbound {
     frames: FrameDecoder,
     encoding: Encoding,
     max_recv_bytes: usize,
+    /// What an h2 error means to this role.
+    status_of: fn(&h2::Error) -> Status,
     /// Bytes taken from h2 whose window credit was not given back.
     uncredited: usize,
+    compressed: bool,
+    messages: u64,
+    bytes: u64,
 }
 
 impl Inbound {
-    pub(crate) fn new(body: RecvStream, encoding: Encoding, max_recv_bytes: usize) -> Self {
+    pub(crate) fn new(
+        body: RecvStream,
+        encoding: Encoding,
+        max_recv_bytes: usize,
+        status_of: fn(&h2::Error) -> Status,
+    ) -> Self {
         Self {
             body,
             frames: FrameDecoder::new(max_recv_bytes),
             encoding,
             max_recv_bytes,
+            status_of,
             uncredited: 0,
+            compressed: false,
+            messages: 0,
+            bytes: 0,
         }
     }
 
@@ -45,7 +61,10 @@ impl Inbound {
     ) -> Poll<Result<Option<Bytes>, Status>> {
         loop {
             if let Some(frame) = self.frames.next_frame()? {
-                return Poll::Ready(self.plain(frame.compressed, frame.payload).map(Some));
+                self.messages += 1;
+                self.compressed = frame.compressed;
+                let payload = self.plain(frame.compressed, frame.payload);
+                return Poll::Ready(payload.map(Some));
             }
             // The consumer waits for more, so it is done with everything before; what is left in the decoder is
             // one unfinished message, which the receive limit bounds.
@@ -53,15 +72,26 @@ impl Inbound {
             match ready!(self.body.poll_data(cx)) {
                 Some(Ok(chunk)) => {
                     self.uncredited += chunk.len();
+                    self.bytes += chunk.len() as u64;
                     self.frames.push(chunk);
                 }
-                Some(Err(error)) => return Poll::Ready(Err(status_of(&error))),
+                Some(Err(error)) => return Poll::Ready(Err((self.status_of)(&error))),
                 None => {
                     self.frames.finish()?;
                     return Poll::Ready(Ok(None));
                 }
             }
         }
+    }
+
+    /// The stream underneath, for its trailers.
+    pub(crate) fn body(&mut self) -> &mut RecvStream {
+        &mut self.body
+    }
+
+    /// Whether the last payload came compressed.
+    pub(crate) fn compressed(&self) -> bool {
+        self.compressed
     }
 
     fn plain(&self, compressed: bool, payload: Bytes) -> Result<Bytes, Status> {
@@ -86,6 +116,7 @@ impl Inbound {
     }
 }
 
+/// The connection's window must not leak away with calls that end early.
 impl Drop for Inbound {
     fn drop(&mut self) {
         self.give_credit();
@@ -93,16 +124,17 @@ impl Drop for Inbound {
 }
 
 /// The messages that a client streams to a handler.
-#[derive(Debug)]
 pub struct Streaming<T> {
     inbound: Inbound,
+    shared: Arc<Shared>,
     message: PhantomData<fn() -> T>,
 }
 
 impl<T: Codec> Streaming<T> {
-    pub(crate) fn new(inbound: Inbound) -> Self {
+    pub(crate) fn new(inbound: Inbound, shared: Arc<Shared>) -> Self {
         Self {
             inbound,
+            shared,
             message: PhantomData,
         }
     }
@@ -117,9 +149,7 @@ impl<T: Codec> Streaming<T> {
     /// Dropping the future loses nothing.
     pub async fn message(&mut self) -> Result<Option<T>, Status> {
         match poll_fn(|cx| self.inbound.poll_payload(cx)).await? {
-            Some(payload) => T::decode(payload)
-                .map(Some)
-                .map_err(|error| Status::internal(error.to_string())),
+            Some(payload) => Ok(Some(decode(payload)?)),
             None => Ok(None),
         }
     }
@@ -142,4 +172,29 @@ impl<T: Codec> Streaming<T> {
             )),
         }
     }
+
+    /// Whether the last message came compressed.
+    pub fn compressed(&self) -> bool {
+        self.inbound.compressed()
+    }
+}
+
+impl<T> Drop for Streaming<T> {
+    fn drop(&mut self) {
+        self.shared
+            .count_received(self.inbound.messages, self.inbound.bytes);
+    }
+}
+
+impl<T> fmt::Debug for Streaming<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Streaming")
+            .field("inbound", &self.inbound)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Undecodable bytes are INTERNAL on both sides (statuscodes.md).
+pub(crate) fn decode<T: Codec>(payload: Bytes) -> Result<T, Status> {
+    T::decode(payload).map_err(|error| Status::internal(error.to_string()))
 }

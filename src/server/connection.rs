@@ -1,131 +1,206 @@
-//! One connection: its streams become calls, and the calls are polled in the connection's own task.
+//! One connection: its streams become calls, and everything that became ready leaves in one write.
+//!
+//! In: a socket. Out: answers. The connection's own task polls its calls; nothing is handed to another thread.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use h2::RecvStream;
-use h2::server::{Builder, Connection, SendResponse};
+use h2::server::{Connection, SendResponse};
 use http::Request;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::handler::Rpc;
-use super::{CallFuture, Server};
-use crate::call::{Inbound, Outgoing, SharedOutgoing};
-use crate::metadata::Metadata;
-use crate::protocol::{ContentType, Rejection, RequestHead, exact_path};
+use super::{CallFuture, Serving};
+use crate::call::{Facts, Inbound, Phase, Respond, Shared, refuse, status_of};
+use crate::protocol::{ContentType, NotGrpc, Rejection, RequestHead, exact_path};
 use crate::status::Status;
+use crate::transport::{Flush, Gathered, gather};
 
-/// Receive window of a connection, in bytes: four full streams at once.
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// How long a connection that has no more calls may take to be closed by its client, and one whose calls were cut off
+/// to take their statuses. One second: a few round trips anywhere.
+const CLOSE_GRACE: Duration = Duration::from_secs(1);
 
 /// Serves one connection to its end.
-pub(super) async fn serve(
-    socket: TcpStream,
-    server: Arc<Server>,
-    mut draining: watch::Receiver<bool>,
-) {
-    let handshake = builder().handshake::<_, Bytes>(socket).await;
-    let mut h2 = match handshake {
+pub(super) async fn serve<Io>(
+    socket: Io,
+    peer: Option<SocketAddr>,
+    serving: Arc<Serving>,
+    mut phase: watch::Receiver<Phase>,
+) where
+    Io: AsyncRead + AsyncWrite + Unpin,
+{
+    let (socket, flush) = gather(socket);
+    let mut handshake = pin!(serving.config.h2().handshake(socket));
+    let handshake = poll_fn(|cx| {
+        let shaken = handshake.as_mut().poll(cx);
+        // h2's settings, or its answer to what is no preface.
+        match flush.poll_flush(cx) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error.to_string())),
+            Poll::Ready(Ok(())) | Poll::Pending => shaken.map_err(|error| error.to_string()),
+        }
+    });
+    let h2 = match handshake.await {
         Ok(h2) => h2,
         // The peer's fault is not our log line above debug.
         Err(error) => return tracing::debug!(%error, "handshake failed"),
     };
-    let mut calls = FuturesUnordered::<CallFuture>::new();
-    let drain = draining.wait_for(|drain| *drain);
+    let ending = phase.clone();
+    let mut connection = Serve {
+        h2,
+        flush,
+        calls: FuturesUnordered::new(),
+        serving,
+        peer,
+        phase: phase.clone(),
+    };
     tokio::select! {
-        () = poll_fn(|cx| poll(cx, &mut h2, &mut calls, &server)) => return,
-        _ = drain => {}
+        biased;
+        () = poll_fn(|cx| connection.poll(cx)) => return,
+        // An error means that the server is gone, and with it this task.
+        _ = phase.wait_for(|phase| *phase >= Phase::Draining) => {}
     }
-    h2.graceful_shutdown();
-    poll_fn(|cx| poll(cx, &mut h2, &mut calls, &server)).await;
-}
-
-/// Each default is explained in docs of h2; what differs from them bounds what one peer can make us hold.
-fn builder() -> Builder {
-    let mut builder = Builder::new();
-    builder
-        .max_concurrent_streams(1000)
-        .max_header_list_size(16 * 1024)
-        .max_send_buffer_size(32 * 1024)
-        .initial_window_size(256 * 1024)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        // grpc-go sends one DATA frame for each message; with h2's default 130 unread small ones end the connection.
-        .data_frame_budget(50 * CONNECTION_WINDOW as usize);
-    builder
-}
-
-/// Accepts what came, then polls the calls, and again until neither has anything to do.
-fn poll(
-    cx: &mut Context<'_>,
-    h2: &mut Connection<TcpStream, Bytes>,
-    calls: &mut FuturesUnordered<CallFuture>,
-    server: &Server,
-) -> Poll<()> {
-    loop {
-        match h2.poll_accept(cx) {
-            Poll::Ready(Some(Ok((request, respond)))) => {
-                calls.extend(start(request, respond, server));
-                continue;
-            }
-            Poll::Ready(Some(Err(error))) => {
-                tracing::debug!(%error, "connection failed");
-                return Poll::Ready(());
-            }
-            Poll::Ready(None) => return Poll::Ready(()),
-            Poll::Pending => {}
-        }
-        match calls.poll_next_unpin(cx) {
-            // What the call sent is in h2's hands; go round to have it written.
-            Poll::Ready(Some(())) => {}
-            Poll::Ready(None) | Poll::Pending => return Poll::Pending,
-        }
+    connection.h2.graceful_shutdown();
+    if connection.drain(ending).await.is_some() {
+        return;
+    }
+    // Each call that is dropped ends with a status, which has a moment to leave.
+    connection.calls.clear();
+    let closed = timeout(CLOSE_GRACE, poll_fn(|cx| connection.poll(cx))).await;
+    if closed.is_err() {
+        tracing::debug!("the client did not close a drained connection");
     }
 }
 
-/// The call of a new stream, or `None` when it was answered at once.
-fn start(
-    request: Request<RecvStream>,
-    mut respond: SendResponse<Bytes>,
-    server: &Server,
-) -> Option<CallFuture> {
-    let (parts, body) = request.into_parts();
-    let route = exact_path(&parts)
-        .and_then(|path| server.routes.get(path))
-        .cloned();
-    let head = match RequestHead::parse(&parts.method, parts.headers) {
-        Ok(head) => head,
-        Err(Rejection::NotGrpc(why)) => {
-            let (response, text) = why.into_response();
-            if let Ok(mut stream) = respond.send_response(response, false) {
-                // Fails only when the peer has left.
-                let _ = stream.send_data(Bytes::from_static(text.as_bytes()), true);
+/// A connection being served.
+struct Serve<Io> {
+    h2: Connection<Gathered<Io>, Bytes>,
+    flush: Flush<Io>,
+    calls: FuturesUnordered<CallFuture>,
+    serving: Arc<Serving>,
+    peer: Option<SocketAddr>,
+    phase: watch::Receiver<Phase>,
+}
+
+impl<Io: AsyncRead + AsyncWrite + Unpin> Serve<Io> {
+    /// Ready when the connection is closed.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let closed = self.poll_streams(cx);
+        match self.flush.poll_flush(cx) {
+            Poll::Ready(Err(error)) => {
+                tracing::debug!(%error, "cannot write");
+                Poll::Ready(())
             }
-            return None;
+            Poll::Ready(Ok(())) | Poll::Pending => closed,
         }
-        Err(Rejection::Status(status)) => {
-            end(Outgoing::new(respond, ContentType::Plain), &status);
-            return None;
+    }
+
+    /// Accepts what came, then polls the calls, and again until neither has anything to do.
+    fn poll_streams(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match self.h2.poll_accept(cx) {
+                Poll::Ready(Some(Ok((request, respond)))) => {
+                    self.calls.extend(self.start(request, respond));
+                    continue;
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    tracing::debug!(%error, "connection failed");
+                    return Poll::Ready(());
+                }
+                Poll::Ready(None) => return Poll::Ready(()),
+                Poll::Pending => {}
+            }
+            match self.calls.poll_next_unpin(cx) {
+                // What the call sent is in h2's hands; go round to have it written.
+                Poll::Ready(Some(())) => {}
+                Poll::Ready(None) | Poll::Pending => return Poll::Pending,
+            }
         }
-    };
-    let outgoing = Outgoing::new(respond, head.content_type);
-    let Some(route) = route else {
-        end(
-            outgoing,
-            &Status::unimplemented(format!("unknown method {}", parts.uri.path())),
+    }
+
+    /// Serves until the connection is closed, or `None` when it is not and its calls must end: the drain limit is
+    /// reached, or they have ended and the client does not close.
+    async fn drain(&mut self, mut ending: watch::Receiver<Phase>) -> Option<()> {
+        let mut ending = pin!(ending.wait_for(|phase| *phase >= Phase::Ending));
+        let mut idle = pin!(sleep(CLOSE_GRACE));
+        poll_fn(|cx| {
+            if self.poll(cx).is_ready() {
+                return Poll::Ready(Some(()));
+            }
+            if !self.calls.is_empty() || self.h2.has_streams() {
+                idle.as_mut().reset(now() + CLOSE_GRACE);
+            }
+            if idle.as_mut().poll(cx).is_ready() || ending.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(None);
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// The call of a new stream, or `None` when it was answered at once.
+    fn start(
+        &self,
+        request: Request<RecvStream>,
+        respond: SendResponse<Bytes>,
+    ) -> Option<CallFuture> {
+        let (parts, body) = request.into_parts();
+        // The one reading of the path: what routes the call is what the logs name.
+        let route = exact_path(&parts).and_then(|path| self.serving.router.find(path));
+        let head = match RequestHead::parse(&parts.method, parts.headers) {
+            Ok(head) => head,
+            Err(Rejection::NotGrpc(why)) => {
+                answer_in_http(why, respond);
+                return None;
+            }
+            Err(Rejection::Status(status)) => {
+                refuse(respond, ContentType::Plain, &status);
+                return None;
+            }
+        };
+        let Some(route) = route else {
+            let text = format!("unknown method {}", parts.uri.path());
+            refuse(respond, head.content_type, &Status::unimplemented(text));
+            return None;
+        };
+        let inbound = Inbound::new(body, head.encoding, route.limits.max_recv_bytes, status_of);
+        let respond = Respond::new(
+            respond,
+            head.content_type,
+            head.accept,
+            self.serving.config.encoding,
+            route.limits,
         );
-        return None;
-    };
-    let inbound = Inbound::new(body, head.encoding, server.limits.max_recv_bytes);
-    let rpc = Rpc::new(head, inbound, SharedOutgoing::new(outgoing), server.limits);
-    Some(route.service.call(route.index, rpc))
+        let facts = Facts {
+            method: route.method,
+            metadata: head.metadata,
+            peer: self.peer,
+            deadline: head.timeout.and_then(|timeout| now().checked_add(timeout)),
+            phase: self.phase.clone(),
+        };
+        let rpc = Rpc::new(Shared::new(facts, respond), inbound);
+        Some(route.service.call(route.index, rpc))
+    }
 }
 
-fn end(mut outgoing: Outgoing, status: &Status) {
-    // Fails only when the peer has left.
-    let _ = outgoing.end(Err(status), Metadata::new());
+/// A person with curl sees what is wrong.
+fn answer_in_http(why: NotGrpc, mut respond: SendResponse<Bytes>) {
+    let (response, text) = why.into_response();
+    if let Ok(mut stream) = respond.send_response(response, false) {
+        // Fails only when the peer has left.
+        let _ = stream.send_data(Bytes::from_static(text.as_bytes()), true);
+    }
+}
+
+fn now() -> Instant {
+    Instant::now()
 }

@@ -1,58 +1,56 @@
 //! One call from its first header to its trailers, whatever the handler does.
+//!
+//! In: a routed stream. Out: its handler's parts, and a status on the wire in every case: it ended, it panicked, the
+//! deadline passed, the client left, the server goes down.
 
+use std::fmt;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
-use std::task::Poll;
-use std::time::Duration;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
-use crate::call::{Inbound, Sender, SharedOutgoing, Streaming};
-use crate::codec::{Codec, MessageLimits};
-use crate::metadata::Metadata;
-use crate::protocol::RequestHead;
+use tokio::time::Sleep;
+
+use super::CallFuture;
+use crate::call::{Call, Inbound, Phase, Sender, Shared, Streaming, expired};
+use crate::codec::Codec;
 use crate::status::Status;
 
 /// A call that was routed and not yet run.
-#[derive(Debug)]
 pub struct Rpc {
-    metadata: Metadata,
-    timeout: Option<Duration>,
+    shared: Arc<Shared>,
     inbound: Inbound,
-    outgoing: SharedOutgoing,
-    limits: MessageLimits,
 }
 
 /// Runs a handler and ends its call.
 #[derive(Debug)]
 pub struct Runner {
-    timeout: Option<Duration>,
-    outgoing: SharedOutgoing,
+    shared: Arc<Shared>,
 }
 
 impl Rpc {
-    pub(super) fn new(
-        head: RequestHead,
-        inbound: Inbound,
-        outgoing: SharedOutgoing,
-        limits: MessageLimits,
-    ) -> Self {
-        Self {
-            metadata: head.metadata,
-            timeout: head.timeout,
-            inbound,
-            outgoing,
-            limits,
-        }
+    pub(super) fn new(shared: Arc<Shared>, inbound: Inbound) -> Self {
+        Self { shared, inbound }
     }
 
-    /// The call's parts: its metadata, both directions, and what runs its handler.
-    pub fn open<Req: Codec, Res: Codec>(self) -> (Metadata, Streaming<Req>, Sender<Res>, Runner) {
-        let sender = Sender::new(self.outgoing.clone(), self.limits);
-        let runner = Runner {
-            timeout: self.timeout,
-            outgoing: self.outgoing,
-        };
-        (self.metadata, Streaming::new(self.inbound), sender, runner)
+    /// The call's parts: what is known of it, both directions, and what runs its handler.
+    pub fn open<Req: Codec, Res: Codec>(self) -> (Call, Streaming<Req>, Sender<Res>, Runner) {
+        let Self { shared, inbound } = self;
+        (
+            Call::new(Arc::clone(&shared)),
+            Streaming::new(inbound, Arc::clone(&shared)),
+            Sender::new(Arc::clone(&shared)),
+            Runner { shared },
+        )
+    }
+
+    /// Ends the call with UNIMPLEMENTED.
+    pub fn unimplemented(self) -> CallFuture {
+        Box::pin(async move {
+            let status = Status::unimplemented("the service does not have this method");
+            self.shared.respond().end(Err(status));
+        })
     }
 }
 
@@ -60,54 +58,97 @@ impl Runner {
     /// Polls `handler` until it ends, the deadline passes or the client leaves; then flushes and sends the status.
     ///
     /// A handler that panics costs its own call, which ends with INTERNAL.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the handler and ends the call: with UNAVAILABLE when the server goes down, with
+    /// CANCELLED otherwise.
     pub async fn run(self, handler: impl Future<Output = Result<(), Status>>) {
-        let deadline = async {
-            match self.timeout {
-                Some(timeout) => tokio::time::sleep(timeout).await,
-                None => std::future::pending().await,
-            }
-        };
-        let mut deadline = pin!(deadline);
-        // Ok: what the handler said. Err: the deadline or the client cut it off.
+        let sleep = self.shared.facts().deadline.map(tokio::time::sleep_until);
+        let mut deadline = pin!(sleep);
         let ended = {
             let mut handler = pin!(handler);
-            poll_fn(|cx| {
-                match catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx))) {
-                    Ok(Poll::Ready(outcome)) => return Poll::Ready(Ok(outcome)),
-                    Ok(Poll::Pending) => {}
-                    Err(_) => {
-                        return Poll::Ready(Ok(Err(Status::internal("the handler panicked"))));
-                    }
-                }
-                if deadline.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(Err(expired()));
-                }
-                // The handler pauses: what it has sent leaves now.
-                self.outgoing.lock().poll_drive(cx).map(Err)
-            })
-            .await
+            poll_fn(|cx| self.poll_handler(handler.as_mut(), deadline.as_mut(), cx)).await
+            // The handler is dropped here: what it holds is free before the client learns of the end.
         };
         let outcome = match ended {
-            Ok(outcome) => {
+            Ended::Handler(outcome) => {
                 let flushed = poll_fn(|cx| {
-                    if deadline.as_mut().poll(cx).is_ready() {
+                    let flushed = self.shared.respond().poll_flush(cx);
+                    if flushed.is_pending() && poll_deadline(deadline.as_mut(), cx).is_ready() {
                         return Poll::Ready(Err(expired()));
                     }
-                    self.outgoing.lock().poll_flush(cx)
+                    flushed
                 });
                 flushed.await.and(outcome)
             }
             // What was not sent yet is of no use to the client any more.
-            Err(status) => Err(status),
+            Ended::CutOff(status) => Err(status),
         };
-        // Fails only when the client has left.
-        let _ = self
-            .outgoing
-            .lock()
-            .end(outcome.as_ref().map(|&()| ()), Metadata::new());
+        self.shared.respond().end(outcome);
+    }
+
+    fn poll_handler(
+        &self,
+        handler: Pin<&mut impl Future<Output = Result<(), Status>>>,
+        deadline: Pin<&mut Option<Sleep>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Ended> {
+        match catch_unwind(AssertUnwindSafe(|| handler.poll(cx))) {
+            Ok(Poll::Ready(outcome)) => return Poll::Ready(Ended::Handler(outcome)),
+            Ok(Poll::Pending) => {}
+            Err(_) => {
+                let status = Status::internal("the handler panicked");
+                return Poll::Ready(Ended::Handler(Err(status)));
+            }
+        }
+        if poll_deadline(deadline, cx).is_ready() {
+            return Poll::Ready(Ended::CutOff(expired()));
+        }
+        // The handler pauses: what it has sent leaves now.
+        let mut respond = self.shared.respond();
+        respond.poll_drive(cx).map(|status| {
+            match respond.failed() {
+                // What was sent before a message over the limit still arrives.
+                true => Ended::Handler(Err(status)),
+                false => Ended::CutOff(status),
+            }
+        })
     }
 }
 
-fn expired() -> Status {
-    Status::deadline_exceeded("the deadline passed")
+/// Why a handler is not polled any more.
+enum Ended {
+    /// By itself.
+    Handler(Result<(), Status>),
+    /// By the deadline or the client.
+    CutOff(Status),
+}
+
+fn poll_deadline(deadline: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>) -> Poll<()> {
+    match deadline.as_pin_mut() {
+        Some(sleep) => sleep.poll(cx),
+        None => Poll::Pending,
+    }
+}
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        // Without effect when the call has ended, as it usually has.
+        let mut respond = self.shared.respond();
+        if !respond.is_closed() {
+            let ending = *self.shared.facts().phase.borrow() >= Phase::Ending;
+            respond.end(Err(match ending {
+                true => Status::unavailable("the server is shutting down"),
+                false => Status::cancelled("the call was dropped"),
+            }));
+        }
+    }
+}
+
+impl fmt::Debug for Rpc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rpc")
+            .field("shared", &self.shared)
+            .finish_non_exhaustive()
+    }
 }

@@ -1,28 +1,40 @@
-//! A gRPC server: services behind their paths, on any listener's connections.
+//! A gRPC server: services behind their paths, on the connections of any listener.
 //!
-//! In: services and a listener. Out: answers. Not here: flood guards, keepalive and a drain deadline, which come.
+//! In: services, a listener, a future that says when to stop. Out: answers. Not here: one call (`call`).
 
+mod config;
 mod connection;
 mod handler;
+mod router;
+mod threads;
 
-use std::collections::HashMap;
+use std::fmt;
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
-pub use self::handler::Rpc;
+pub use self::config::Config;
+pub use self::handler::{Rpc, Runner};
+use self::router::{Override, Router};
+use self::threads::Threads;
+use crate::call::Phase;
 use crate::codec::MessageLimits;
 use crate::method::Method;
+use crate::transport::Listener;
 
 /// The future of one call.
 pub type CallFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// A service that can be served: its methods, and how each is called.
+/// A service that can be served: its methods, and how each is called. Generated code implements it.
 pub trait Service: Send + Sync + 'static {
     /// The methods, in the order of [`Service::call`]'s index.
     fn methods(&self) -> &'static [Method];
@@ -33,15 +45,18 @@ pub trait Service: Send + Sync + 'static {
 
 /// Services and limits, ready to serve.
 #[derive(Default)]
+#[must_use]
 pub struct Server {
-    routes: HashMap<&'static str, Route>,
-    limits: MessageLimits,
+    services: Vec<Arc<dyn Service>>,
+    overrides: Vec<Override>,
+    config: Config,
 }
 
-#[derive(Clone)]
-struct Route {
-    service: Arc<dyn Service>,
-    index: usize,
+/// What every connection of a server shares.
+#[derive(Debug)]
+struct Serving {
+    router: Router,
+    config: Config,
 }
 
 impl Server {
@@ -51,67 +66,163 @@ impl Server {
     }
 
     /// Adds every method of `service`.
-    #[must_use]
     pub fn add_service(mut self, service: impl Service) -> Self {
-        let service: Arc<dyn Service> = Arc::new(service);
-        for (index, method) in service.methods().iter().enumerate() {
-            self.routes.insert(
-                method.path,
-                Route {
-                    service: Arc::clone(&service),
-                    index,
-                },
-            );
-        }
+        self.services.push(Arc::new(service));
         self
     }
 
-    /// Sets the message limits of every method.
-    #[must_use]
+    /// Replaces every setting.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Sets the message limits of every method that has none of its own.
     pub fn limits(mut self, limits: MessageLimits) -> Self {
-        self.limits = limits;
+        self.config.limits = limits;
         self
     }
 
-    /// Serves `listener` until `shutdown` is ready and the calls in flight have ended.
+    /// Sets the message limits of the methods of `service`, such as `package.Service`.
+    pub fn service_limits(self, service: &str, limits: MessageLimits) -> Self {
+        self.override_limits(service, limits)
+    }
+
+    /// Sets the message limits of the method at `path`, such as `/package.Service/Method`.
+    pub fn method_limits(self, path: &str, limits: MessageLimits) -> Self {
+        self.override_limits(path, limits)
+    }
+
+    /// Sets how long calls in flight may go on once the server drains.
+    pub fn drain_timeout(mut self, drain_timeout: Duration) -> Self {
+        self.config.drain_timeout = drain_timeout;
+        self
+    }
+
+    /// Serves the connections of `listener` on this runtime until `shutdown` is ready; then takes no more, lets the
+    /// calls in flight end until the drain limit, and ends what is left with UNAVAILABLE.
     ///
     /// # Cancel safety
     /// Dropping the future ends every connection at once.
     ///
     /// # Errors
-    /// When a connection cannot be accepted.
+    /// InvalidInput when two services have the same path or limits are set for what is not served. A connection that
+    /// cannot be accepted is no error: the server goes on.
     pub async fn serve(
         self,
-        listener: TcpListener,
+        listener: impl Listener,
         shutdown: impl Future<Output = ()>,
     ) -> io::Result<()> {
-        let server = Arc::new(self);
-        let (drain, draining) = watch::channel(false);
+        let drain_timeout = self.config.drain_timeout;
+        let serving = self.into_serving()?;
+        let (phase, watched) = watch::channel(Phase::Serving);
         let mut connections = JoinSet::new();
-        let mut shutdown = pin!(shutdown);
-        loop {
-            tokio::select! {
-                () = &mut shutdown => break,
-                Some(_) = connections.join_next() => {}
-                accepted = listener.accept() => {
-                    let (socket, _) = accepted?;
-                    socket.set_nodelay(true)?;
-                    connections.spawn(connection::serve(socket, Arc::clone(&server), draining.clone()));
-                }
-            }
-        }
-        drain.send_replace(true);
-        while connections.join_next().await.is_some() {}
+        accept(listener, shutdown, |socket, peer| {
+            while connections.try_join_next().is_some() {}
+            let serving = Arc::clone(&serving);
+            connections.spawn(connection::serve(socket, peer, serving, watched.clone()));
+            Ok(())
+        })
+        .await;
+        drain(&phase, drain_timeout, async {
+            while connections.join_next().await.is_some() {}
+        })
+        .await;
         Ok(())
+    }
+
+    /// As [`Server::serve`], but the connections are served on `threads` threads of their own, each with a
+    /// current-thread runtime: the fastest way to use several cores. A new connection goes to the thread that has the
+    /// fewest.
+    ///
+    /// # Cancel safety
+    /// As [`Server::serve`].
+    ///
+    /// # Errors
+    /// As [`Server::serve`], and when a thread cannot be started.
+    pub async fn serve_on_threads(
+        self,
+        listener: TcpListener,
+        threads: NonZeroUsize,
+        shutdown: impl Future<Output = ()>,
+    ) -> io::Result<()> {
+        let drain_timeout = self.config.drain_timeout;
+        let serving = self.into_serving()?;
+        let (phase, watched) = watch::channel(Phase::Serving);
+        let threads = Threads::start(threads, &serving, &watched)?;
+        accept(listener, shutdown, |socket, peer| {
+            threads.hand(socket, peer)
+        })
+        .await;
+        drain(&phase, drain_timeout, threads.join()).await;
+        Ok(())
+    }
+
+    fn override_limits(mut self, name: &str, limits: MessageLimits) -> Self {
+        self.overrides.push(Override {
+            name: name.to_owned(),
+            limits,
+        });
+        self
+    }
+
+    fn into_serving(self) -> io::Result<Arc<Serving>> {
+        let router = Router::new(&self.services, self.config.limits, &self.overrides)
+            .map_err(|text| io::Error::new(io::ErrorKind::InvalidInput, text))?;
+        Ok(Arc::new(Serving {
+            router,
+            config: self.config,
+        }))
     }
 }
 
-impl std::fmt::Debug for Server {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let methods: Vec<_> = self.routes.keys().collect();
+/// Takes connections until `shutdown` is ready.
+async fn accept<L: Listener>(
+    mut listener: L,
+    shutdown: impl Future<Output = ()>,
+    mut serve: impl FnMut(L::Io, Option<SocketAddr>) -> io::Result<()>,
+) {
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = &mut shutdown => return,
+            accepted = listener.accept() => accepted,
+        };
+        let served = accepted.and_then(|(socket, peer)| serve(socket, peer));
+        if let Err(error) = served {
+            // Out of descriptors, most often: the connection stays in the listener's queue, so do not spin on it.
+            tracing::warn!(%error, "cannot accept a connection");
+            let paused = timeout(ACCEPT_PAUSE, &mut shutdown).await;
+            if paused.is_ok() {
+                return;
+            }
+        }
+    }
+}
+
+/// How long to wait after a connection could not be accepted. 50 ms: soon enough for a client, rare enough for a log.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Lets the calls in flight end, and ends them at the limit.
+async fn drain(phase: &watch::Sender<Phase>, limit: Duration, ended: impl Future<Output = ()>) {
+    let mut ended = pin!(ended);
+    phase.send_replace(Phase::Draining);
+    if timeout(limit, &mut ended).await.is_err() {
+        phase.send_replace(Phase::Ending);
+        ended.await;
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let methods = self.services.iter().flat_map(|service| service.methods());
         f.debug_struct("Server")
-            .field("methods", &methods)
-            .field("limits", &self.limits)
-            .finish()
+            .field(
+                "methods",
+                &methods.map(|method| method.path).collect::<Vec<_>>(),
+            )
+            .field("config", &self.config)
+            .finish_non_exhaustive()
     }
 }

@@ -45,7 +45,7 @@ impl Service for Fixture {
     fn call(&self, index: usize, rpc: Rpc) -> CallFuture {
         let on_drop = OnDrop(Arc::clone(&self.dropped));
         Box::pin(async move {
-            let (_, mut rx, mut tx, runner) = rpc.open::<RawMessage, RawMessage>();
+            let (_call, mut rx, mut tx, runner) = rpc.open::<RawMessage, RawMessage>();
             runner
                 .run(async move {
                     match index {

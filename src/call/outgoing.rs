@@ -1,0 +1,139 @@
+//! Frames on their way to h2: gathered into DATA of a good size, handed over as far as there is capacity.
+//!
+//! In: messages. Out: h2 DATA. Not here: when headers and the end are sent, which differs between the roles.
+
+use std::task::{Context, Poll, Waker};
+
+use bytes::{Bytes, BytesMut};
+use h2::SendStream;
+
+use super::status_of;
+use crate::codec::frame::{EncodeError, encode_frame};
+use crate::codec::{Codec, Encoding, MessageLimits};
+use crate::status::Status;
+
+/// How many bytes are gathered before h2 is asked to send: one DATA frame of the default largest size. One frame
+/// for each small message costs twelve times the CPU.
+const COALESCE_BYTES: usize = 16 * 1024;
+
+/// What is encoded and not yet h2's: at most [`COALESCE_BYTES`] and one message.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    buffer: BytesMut,
+    limits: MessageLimits,
+    /// The sending task, waiting for the buffer to empty.
+    room: Option<Waker>,
+    messages: u64,
+    bytes: u64,
+}
+
+impl Outgoing {
+    pub(crate) fn new(limits: MessageLimits) -> Self {
+        Self {
+            buffer: BytesMut::new(),
+            limits,
+            room: None,
+            messages: 0,
+            bytes: 0,
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.buffer.is_empty()
+    }
+
+    /// Whether enough is gathered to be worth a DATA frame.
+    pub(crate) fn is_full(&self) -> bool {
+        self.buffer.len() >= COALESCE_BYTES
+    }
+
+    pub(crate) fn messages(&self) -> u64 {
+        self.messages
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Adds one message, compressed with `encoding`.
+    pub(crate) fn encode<T: Codec>(
+        &mut self,
+        message: &T,
+        encoding: Encoding,
+    ) -> Result<(), EncodeError> {
+        let before = self.buffer.len();
+        if before == 0 && self.messages > 0 {
+            // A stream: one allocation for each DATA frame instead of growing to it. A single message, as in a
+            // unary call, takes what it needs.
+            self.buffer.reserve(COALESCE_BYTES + COALESCE_BYTES / 8);
+        }
+        encode_frame(message, encoding, self.limits, &mut self.buffer)?;
+        self.messages += 1;
+        self.bytes += (self.buffer.len() - before) as u64;
+        Ok(())
+    }
+
+    /// Hands `stream` as much as it has capacity for now; registers no waker.
+    pub(crate) fn push(&mut self, stream: &mut SendStream<Bytes>) -> Result<(), Status> {
+        while !self.buffer.is_empty() {
+            stream.reserve_capacity(self.buffer.len());
+            let ready = stream.capacity().min(self.buffer.len());
+            if ready == 0 {
+                return Ok(());
+            }
+            let data = self.buffer.split_to(ready).freeze();
+            let sent = stream.send_data(data, false);
+            sent.map_err(|error| status_of(&error))?;
+        }
+        if let Some(waker) = self.room.take() {
+            waker.wake();
+        }
+        Ok(())
+    }
+
+    /// Hands `stream` everything; pending while it lacks capacity.
+    pub(crate) fn poll_push(
+        &mut self,
+        stream: &mut SendStream<Bytes>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Status>> {
+        loop {
+            self.push(stream)?;
+            if self.buffer.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            match stream.poll_capacity(cx) {
+                Poll::Ready(Some(Ok(_))) => {}
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(status_of(&error))),
+                // No longer streaming: reset, or the peer is gone. Whoever reads the stream learns why.
+                Poll::Ready(None) => {
+                    return Poll::Ready(Err(Status::cancelled("the stream is closed")));
+                }
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Hands over what is left together with the end of the stream.
+    pub(crate) fn finish(&mut self, stream: &mut SendStream<Bytes>) -> Result<(), Status> {
+        let sent = stream.send_data(self.buffer.split().freeze(), true);
+        sent.map_err(|error| status_of(&error))
+    }
+
+    /// Pending while the buffer is full; then the task in `cx` is woken when it has emptied.
+    pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_full() {
+            self.room = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    }
+
+    /// Nothing will be sent any more: lets go of the buffer and of whoever waits for it.
+    pub(crate) fn close(&mut self) {
+        self.buffer = BytesMut::new();
+        if let Some(waker) = self.room.take() {
+            waker.wake();
+        }
+    }
+}

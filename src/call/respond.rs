@@ -1,0 +1,269 @@
+//! The server's half of a response: headers once, messages, and one status at the end.
+//!
+//! In: what the handler says. Out: HEADERS, DATA and trailers on an h2 stream. Not here: who polls it (`server`).
+
+use std::mem;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use h2::SendStream;
+use h2::server::SendResponse;
+
+use super::{Outgoing, status_of};
+use crate::codec::compression::AcceptEncoding;
+use crate::codec::{Codec, Encoding, MessageLimits};
+use crate::metadata::Metadata;
+use crate::protocol::{ContentType, ResponseHead, trailers_only};
+use crate::status::{Code, Status, wire};
+
+/// A response on its way.
+#[derive(Debug)]
+pub(crate) struct Respond {
+    state: State,
+    outgoing: Outgoing,
+    content_type: ContentType,
+    /// What the client reads.
+    accept: AcceptEncoding,
+    encoding: Encoding,
+    headers: Metadata,
+    trailers: Metadata,
+    /// Why nothing more can be sent although the handler may go on: it decides the status.
+    failure: Option<Status>,
+    code: Code,
+}
+
+/// Idle ──headers──▶ Open ──status──▶ Closed
+///   └────────── status alone ──────────▲
+#[derive(Debug)]
+enum State {
+    Idle(SendResponse<Bytes>),
+    Open(SendStream<Bytes>),
+    Closed,
+}
+
+impl Respond {
+    /// A response of which nothing was sent. `encoding` is used when the client reads it.
+    pub(crate) fn new(
+        respond: SendResponse<Bytes>,
+        content_type: ContentType,
+        accept: AcceptEncoding,
+        encoding: Encoding,
+        limits: MessageLimits,
+    ) -> Self {
+        Self {
+            state: State::Idle(respond),
+            outgoing: Outgoing::new(limits),
+            content_type,
+            accept,
+            encoding: negotiate(accept, encoding),
+            headers: Metadata::new(),
+            trailers: Metadata::new(),
+            failure: None,
+            // What a call counts as when nobody ends it: the client left, or the connection did.
+            code: Code::Cancelled,
+        }
+    }
+
+    pub(crate) fn set_headers(&mut self, headers: Metadata) -> Result<(), Status> {
+        self.unsent()?;
+        self.headers = headers;
+        Ok(())
+    }
+
+    pub(crate) fn set_trailers(&mut self, trailers: Metadata) {
+        self.trailers = trailers;
+    }
+
+    pub(crate) fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    pub(crate) fn set_encoding(&mut self, encoding: Encoding) -> Result<(), Status> {
+        self.unsent()?;
+        self.encoding = negotiate(self.accept, encoding);
+        Ok(())
+    }
+
+    pub(crate) fn code(&self) -> Code {
+        self.code
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closed)
+    }
+
+    /// Whether a message could not be sent, and the call therefore fails.
+    pub(crate) fn failed(&self) -> bool {
+        self.failure.is_some()
+    }
+
+    pub(crate) fn sent_messages(&self) -> u64 {
+        self.outgoing.messages()
+    }
+
+    pub(crate) fn sent_bytes(&self) -> u64 {
+        self.outgoing.bytes()
+    }
+
+    /// Sends the headers, once.
+    pub(crate) fn open(&mut self) -> Result<(), Status> {
+        let State::Idle(respond) = &mut self.state else {
+            return Ok(());
+        };
+        let head = ResponseHead {
+            encoding: self.encoding,
+            metadata: mem::take(&mut self.headers),
+        };
+        let stream = respond
+            .send_response(head.into_response(self.content_type), false)
+            .map_err(|error| status_of(&error))?;
+        self.state = State::Open(stream);
+        Ok(())
+    }
+
+    /// Sends one message, or waits for room.
+    pub(crate) fn poll_send<T: Codec>(
+        &mut self,
+        message: &T,
+        compressed: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Status>> {
+        if let Some(failure) = &self.failure {
+            return Poll::Ready(Err(failure.clone()));
+        }
+        if self.outgoing.is_full() {
+            self.push()?;
+            if self.outgoing.poll_room(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+        let encoding = match compressed {
+            true => self.encoding,
+            false => Encoding::Identity,
+        };
+        if let Err(error) = self.outgoing.encode(message, encoding) {
+            let status = Status::from(error);
+            self.failure = Some(status.clone());
+            return Poll::Ready(Err(status));
+        }
+        self.open()?;
+        if self.outgoing.is_full() {
+            self.push()?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Drives the response: hands h2 what it takes and learns of a reset. Pending until one of these changes.
+    ///
+    /// Ready with the status to end with when the client has left or nothing more can be sent.
+    pub(crate) fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<Status> {
+        if let Some(failure) = &self.failure {
+            return Poll::Ready(failure.clone());
+        }
+        self.poll_client(cx)
+    }
+
+    /// Pending until everything that was sent is h2's; an error when the client has left.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        if self.outgoing.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        // First without asking for the reset: the usual response fits, and then there is nothing to wait for.
+        self.push()?;
+        if self.outgoing.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        match self.poll_client(cx) {
+            Poll::Ready(status) => Poll::Ready(Err(status)),
+            Poll::Pending if self.outgoing.is_empty() => Poll::Ready(Ok(())),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Ends the response, once: trailers, or one header block when nothing was sent before.
+    pub(crate) fn end(&mut self, outcome: Result<(), Status>) {
+        let state = mem::replace(&mut self.state, State::Closed);
+        if matches!(state, State::Closed) {
+            return;
+        }
+        // A handler that ignores a failed send does not make the call succeed.
+        let outcome = outcome.and(self.failure.take().map_or(Ok(()), Err));
+        self.code = outcome.as_ref().map_or_else(Status::code, |()| Code::Ok);
+        self.outgoing.close();
+        let trailers = wire::to_trailers(
+            outcome.as_ref().map(|&()| ()),
+            mem::take(&mut self.trailers),
+        );
+        // Each fails only when the client has left, and then nobody waits for an answer.
+        let _ = match state {
+            State::Idle(mut respond) => {
+                let mut trailers = trailers;
+                for (name, value) in mem::take(&mut self.headers).headers() {
+                    // "Trailers-Only": one block is both.
+                    trailers.append(name, value.clone());
+                }
+                respond
+                    .send_response(trailers_only(self.content_type, trailers), true)
+                    .map(drop)
+            }
+            State::Open(mut stream) => {
+                // Capacity that is reserved and not used is taken from sibling streams.
+                stream.reserve_capacity(0);
+                stream.send_trailers(trailers)
+            }
+            State::Closed => Ok(()),
+        };
+    }
+
+    fn push(&mut self) -> Result<(), Status> {
+        match &mut self.state {
+            State::Open(stream) => self.outgoing.push(stream),
+            State::Idle(_) | State::Closed => Ok(()),
+        }
+    }
+
+    fn poll_client(&mut self, cx: &mut Context<'_>) -> Poll<Status> {
+        // poll_reset and poll_capacity share one waker in h2: the task that drives the call polls both.
+        let reset = match &mut self.state {
+            State::Idle(respond) => respond.poll_reset(cx),
+            State::Open(stream) => stream.poll_reset(cx),
+            State::Closed => return Poll::Pending,
+        };
+        match reset {
+            Poll::Ready(Ok(reason)) => return Poll::Ready(status_of(&reason.into())),
+            Poll::Ready(Err(error)) => return Poll::Ready(status_of(&error)),
+            Poll::Pending => {}
+        }
+        let State::Open(stream) = &mut self.state else {
+            return Poll::Pending;
+        };
+        match self.outgoing.poll_push(stream, cx) {
+            Poll::Ready(Err(status)) => Poll::Ready(status),
+            Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn unsent(&self) -> Result<(), Status> {
+        match &self.state {
+            State::Idle(_) => Ok(()),
+            State::Open(_) | State::Closed => {
+                Err(Status::internal("the response's headers were sent already"))
+            }
+        }
+    }
+}
+
+/// "If the client does not support the encoding, the server sends uncompressed" (compression.md).
+fn negotiate(accept: AcceptEncoding, encoding: Encoding) -> Encoding {
+    match accept.contains(encoding) {
+        true => encoding,
+        false => Encoding::Identity,
+    }
+}
+
+/// Answers a stream that is no call with `status` alone.
+pub(crate) fn refuse(mut respond: SendResponse<Bytes>, content_type: ContentType, status: &Status) {
+    let trailers = wire::to_trailers(Err(status), Metadata::new());
+    // Fails only when the client has left.
+    let _ = respond.send_response(trailers_only(content_type, trailers), true);
+}

@@ -1,0 +1,67 @@
+//! What bounds one connection, and how long a drain may take.
+
+use std::time::Duration;
+
+use h2::server::Builder;
+
+use crate::codec::{Encoding, MessageLimits};
+
+/// How a server serves. Every default says what it protects.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Message limits of methods that have none of their own.
+    pub limits: MessageLimits,
+    /// What responses are compressed with when the client reads it and the handler does not choose. Default:
+    /// identity.
+    pub encoding: Encoding,
+    /// Calls that one connection may have open. 1000: more than a busy proxy needs; a further one is refused with
+    /// REFUSED_STREAM, which clients retry.
+    pub max_concurrent_streams: u32,
+    /// Largest header block taken, in bytes as RFC 9113 counts them. 16 KiB: twice what gRPC suggests, and
+    /// a flood of CONTINUATION frames is cut after a few times that.
+    pub max_header_list_bytes: u32,
+    /// Bytes that one call may have waiting in h2. 32 KiB: two DATA frames; a slow reader costs no more.
+    pub max_send_buffer_bytes: usize,
+    /// Bytes that a client may send on one stream before they are consumed. 256 KiB: enough for a fast link.
+    pub stream_window_bytes: u32,
+    /// The same for all streams of a connection. 1 MiB: four full streams.
+    pub connection_window_bytes: u32,
+    /// How long calls in flight may go on once the server drains; then they end with UNAVAILABLE. 30 s.
+    pub drain_timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            limits: MessageLimits::default(),
+            encoding: Encoding::Identity,
+            max_concurrent_streams: 1000,
+            max_header_list_bytes: 16 * 1024,
+            max_send_buffer_bytes: 32 * 1024,
+            stream_window_bytes: 256 * 1024,
+            connection_window_bytes: 1024 * 1024,
+            drain_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Config {
+    /// h2's own settings.
+    pub(super) fn h2(&self) -> Builder {
+        let mut builder = Builder::new();
+        builder
+            .max_concurrent_streams(self.max_concurrent_streams)
+            .max_header_list_size(self.max_header_list_bytes)
+            .max_send_buffer_size(self.max_send_buffer_bytes)
+            .initial_window_size(self.stream_window_bytes)
+            .initial_connection_window_size(self.connection_window_bytes)
+            .data_frame_budget(DATA_FRAME_BUDGET * self.connection_window_bytes as usize);
+        builder
+    }
+}
+
+/// h2 charges up to 256 bytes for each unread small DATA frame, and ends the connection when the budget is spent.
+/// grpc-go sends one frame for each message; with h2's default 130 unread ones do it. Fifty connection windows: as many
+/// frames of five bytes as fit in the window.
+const DATA_FRAME_BUDGET: usize = 50;

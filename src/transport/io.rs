@@ -1,0 +1,185 @@
+//! Gathers what h2 writes, so that everything that became ready leaves in one write.
+//!
+//! h2 owns its socket and flushes after each thing it does. Here its flush does nothing; the task that drives the
+//! connection flushes once for each wake-up, through the second handle.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// How many bytes are gathered before they are written without being asked: four DATA frames of the default largest
+/// size, which is what one write call moves at a good price.
+const GATHER_BYTES: usize = 64 * 1024;
+
+/// h2's end of a socket.
+#[derive(Debug)]
+pub(crate) struct Gathered<Io>(Arc<Mutex<Inner<Io>>>);
+
+/// The other handle to the same socket.
+#[derive(Debug)]
+pub(crate) struct Flush<Io>(Arc<Mutex<Inner<Io>>>);
+
+#[derive(Debug)]
+struct Inner<Io> {
+    socket: Io,
+    buffer: BytesMut,
+}
+
+/// Wraps `socket`: the first half is for h2, the second for the task that drives it.
+pub(crate) fn gather<Io>(socket: Io) -> (Gathered<Io>, Flush<Io>) {
+    let inner = Arc::new(Mutex::new(Inner {
+        socket,
+        buffer: BytesMut::new(),
+    }));
+    (Gathered(Arc::clone(&inner)), Flush(inner))
+}
+
+impl<Io: AsyncWrite + Unpin> Flush<Io> {
+    /// Writes what was gathered. Pending while the socket takes no more; the rest then goes at the next call.
+    pub(crate) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut inner = lock(&self.0);
+        ready!(inner.poll_write_out(cx))?;
+        Pin::new(&mut inner.socket).poll_flush(cx)
+    }
+}
+
+impl<Io: AsyncWrite + Unpin> Inner<Io> {
+    fn poll_write_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.buffer.is_empty() {
+            let written = ready!(Pin::new(&mut self.socket).poll_write(cx, &self.buffer))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.buffer.advance(written);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Room for more, or pending while the buffer is full and the socket takes nothing.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.buffer.len() >= GATHER_BYTES {
+            ready!(self.poll_write_out(cx))?;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<Io: AsyncRead + Unpin> AsyncRead for Gathered<Io> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut lock(&self.0).socket).poll_read(cx, into)
+    }
+}
+
+impl<Io: AsyncWrite + Unpin> AsyncWrite for Gathered<Io> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut inner = lock(&self.0);
+        ready!(inner.poll_room(cx))?;
+        inner.buffer.extend_from_slice(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut inner = lock(&self.0);
+        ready!(inner.poll_room(cx))?;
+        let before = inner.buffer.len();
+        for slice in slices {
+            inner.buffer.extend_from_slice(slice);
+        }
+        Poll::Ready(Ok(inner.buffer.len() - before))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// Does nothing: see [`Flush`].
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut inner = lock(&self.0);
+        ready!(inner.poll_write_out(cx))?;
+        Pin::new(&mut inner.socket).poll_shutdown(cx)
+    }
+}
+
+fn lock<Io>(inner: &Mutex<Inner<Io>>) -> MutexGuard<'_, Inner<Io>> {
+    // Both handles belong to one task, so nobody waits here; a poisoned socket is still a socket.
+    inner.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_h2_writes_leaves_when_the_owner_flushes_and_in_order() {
+        let (mut peer, socket) = tokio::io::duplex(1024);
+        let (mut h2, flush) = gather(socket);
+        h2.write_all(b"one").await.expect("gathered");
+        h2.flush().await.expect("nothing to do");
+        h2.write_all(b"two").await.expect("gathered");
+        let mut seen = [0; 6];
+        assert!(
+            tokio::time::timeout(std::time::Duration::ZERO, peer.read(&mut seen))
+                .await
+                .is_err()
+        );
+        poll_fn(|cx| flush.poll_flush(cx)).await.expect("open");
+        peer.read_exact(&mut seen).await.expect("written");
+        assert_eq!(&seen, b"onetwo");
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_reads_nothing_bounds_what_is_gathered() {
+        let (_peer, socket) = tokio::io::duplex(1024);
+        let (mut h2, _flush) = gather(socket);
+        let chunk = [0; 16 * 1024];
+        let writes = async {
+            let mut taken = 0;
+            loop {
+                taken += 1;
+                if taken > 100 {
+                    return;
+                }
+                h2.write_all(&chunk).await.expect("open");
+            }
+        };
+        let endless = tokio::time::timeout(std::time::Duration::ZERO, writes).await;
+        assert!(endless.is_err(), "every write was taken");
+        let held = lock(&h2.0).buffer.len();
+        assert!(held <= GATHER_BYTES + chunk.len(), "{held} bytes held");
+    }
+
+    #[tokio::test]
+    async fn a_shutdown_writes_what_is_left() {
+        let (mut peer, socket) = tokio::io::duplex(1024);
+        let (mut h2, _flush) = gather(socket);
+        h2.write_all(b"goodbye").await.expect("gathered");
+        h2.shutdown().await.expect("open");
+        let mut seen = Vec::new();
+        peer.read_to_end(&mut seen).await.expect("closed");
+        assert_eq!(seen, b"goodbye");
+    }
+}

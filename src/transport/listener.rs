@@ -1,0 +1,35 @@
+//! Where connections come from. Tests and simulations bring their own.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+
+/// A source of connections.
+pub trait Listener: Send {
+    /// A connection.
+    type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// The next connection, and where its client is if that is known.
+    ///
+    /// # Errors
+    /// When a connection cannot be taken. The server goes on after any error.
+    ///
+    /// # Cancel safety
+    /// Dropping the future must lose no connection.
+    fn accept(&mut self)
+    -> impl Future<Output = io::Result<(Self::Io, Option<SocketAddr>)>> + Send;
+}
+
+impl Listener for TcpListener {
+    type Io = TcpStream;
+
+    async fn accept(&mut self) -> io::Result<(TcpStream, Option<SocketAddr>)> {
+        let (socket, peer) = Self::accept(self).await?;
+        // Writes are gathered already; waiting for more would only add latency.
+        socket.set_nodelay(true)?;
+        Ok((socket, Some(peer)))
+    }
+}

@@ -8,6 +8,7 @@
 )]
 
 pub mod call;
+pub mod client;
 pub mod codec;
 pub mod metadata;
 pub mod method;
@@ -17,6 +18,7 @@ pub mod status;
 pub mod transport;
 
 pub use self::call::{Call, Sender, Streaming};
+pub use self::client::Channel;
 pub use self::codec::{Codec, Encoding, MessageLimits};
 pub use self::metadata::Metadata;
 pub use self::method::{Method, MethodKind};

@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::RecvStream;
+use http::HeaderMap;
 
 use super::Shared;
 use crate::codec::compression::decompress;
@@ -84,9 +85,12 @@ impl Inbound {
         }
     }
 
-    /// The stream underneath, for its trailers.
-    pub(crate) fn body(&mut self) -> &mut RecvStream {
-        &mut self.body
+    /// Waits for the trailers behind the last message; `None` when the stream ended without.
+    pub(crate) fn poll_trailers(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<HeaderMap>, h2::Error>> {
+        self.body.poll_trailers(cx)
     }
 
     /// Whether the last payload came compressed.

@@ -1,0 +1,321 @@
+//! A channel: one server, connected when a call needs it, and again when the connection is lost.
+//!
+//! In: an address. Out: an HTTP/2 connection for each call. Not here: calls.
+//!
+//! ```text
+//!   Idle ──a call──▶ Connecting ──▶ Ready ──lost, or the server says GOAWAY──▶ Idle
+//!    ▲                   │
+//!    └──after a delay── Failed: calls end with UNAVAILABLE, but for those that wait for ready
+//! ```
+
+use std::collections::hash_map::RandomState;
+use std::fmt;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use http::Uri;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use tokio::sync::{Notify, watch};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::sleep;
+
+use super::config::Config;
+use super::connection;
+use super::reconnect::Backoff;
+use super::request::{Bidi, ClientStreaming, Request, ServerStreaming, Unary};
+use crate::codec::Codec;
+use crate::method::Method;
+use crate::status::Status;
+
+/// A server to call. Clones are cheap and share the connection.
+#[derive(Clone)]
+pub struct Channel(Arc<Inner>);
+
+struct Inner {
+    target: Arc<Target>,
+    link: Arc<Link>,
+    /// The task that connects; started by the first call, ended with the channel.
+    manager: OnceLock<AbortHandle>,
+}
+
+/// Where the server is, and how to talk to it.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) authority: Authority,
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) config: Config,
+}
+
+/// What the calls and the manager share.
+struct Link {
+    state: watch::Sender<State>,
+    /// Told by a call that finds the channel idle.
+    wanted: Notify,
+}
+
+enum State {
+    Idle,
+    Connecting,
+    Ready(Ready),
+    Failed(Status),
+}
+
+/// A connection that takes calls.
+#[derive(Clone)]
+pub(super) struct Ready {
+    pub(super) send: SendRequest<Bytes>,
+    /// Which of the channel's connections this is.
+    generation: u64,
+}
+
+/// Why an address cannot be a channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressError(String);
+
+impl Channel {
+    /// A channel to `address`, such as `http://127.0.0.1:9528`. Connects when the first call is made, which must be
+    /// inside a tokio runtime.
+    ///
+    /// # Errors
+    /// When the address has no host, or a scheme other than `http`.
+    pub fn connect(address: &str) -> Result<Self, AddressError> {
+        Self::with_config(address, Config::default())
+    }
+
+    /// As [`Channel::connect`], with other settings than the defaults.
+    ///
+    /// # Errors
+    /// As [`Channel::connect`].
+    pub fn with_config(address: &str, config: Config) -> Result<Self, AddressError> {
+        let target = Arc::new(Target::parse(address, config)?);
+        Ok(Self(Arc::new(Inner {
+            target,
+            link: Arc::new(Link {
+                state: watch::Sender::new(State::Idle),
+                wanted: Notify::new(),
+            }),
+            manager: OnceLock::new(),
+        })))
+    }
+
+    /// A call of `method` with one message there and one back.
+    pub fn unary<Req: Codec, Res: Codec>(
+        &self,
+        method: Method,
+        message: Req,
+    ) -> Request<Unary<Req, Res>> {
+        Request::new(self, method, Unary::new(message))
+    }
+
+    /// A call of `method` with one message there and any number back.
+    pub fn server_streaming<Req: Codec, Res: Codec>(
+        &self,
+        method: Method,
+        message: Req,
+    ) -> Request<ServerStreaming<Req, Res>> {
+        Request::new(self, method, ServerStreaming::new(message))
+    }
+
+    /// A call of `method` with any number of messages there and one back.
+    pub fn client_streaming<Req: Codec, Res: Codec>(
+        &self,
+        method: Method,
+    ) -> Request<ClientStreaming<Req, Res>> {
+        Request::new(self, method, ClientStreaming::new())
+    }
+
+    /// A call of `method` with any number of messages both ways.
+    pub fn bidi<Req: Codec, Res: Codec>(&self, method: Method) -> Request<Bidi<Req, Res>> {
+        Request::new(self, method, Bidi::new())
+    }
+
+    pub(super) fn config(&self) -> &Config {
+        &self.0.target.config
+    }
+
+    /// The URI of `method` on this server.
+    pub(super) fn uri(&self, method: Method) -> Uri {
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(Scheme::HTTP);
+        parts.authority = Some(self.0.target.authority.clone());
+        parts.path_and_query = Some(PathAndQuery::from_static(method.path));
+        Uri::from_parts(parts).expect("scheme, authority and path are all there")
+    }
+
+    /// A connection that takes calls; connects first when there is none.
+    ///
+    /// While connecting fails, calls fail at once unless they wait for ready (wait-for-ready.md).
+    pub(super) async fn ready(&self, wait_for_ready: bool) -> Result<Ready, Status> {
+        let link = &self.0.link;
+        if let State::Ready(ready) = &*link.state.borrow() {
+            return Ok(ready.clone());
+        }
+        self.0.manager.get_or_init(|| {
+            let manage = manage(Arc::clone(&self.0.target), Arc::clone(&self.0.link));
+            tokio::spawn(manage).abort_handle()
+        });
+        let mut state = link.state.subscribe();
+        loop {
+            match &*state.borrow_and_update() {
+                State::Ready(ready) => return Ok(ready.clone()),
+                State::Failed(status) if !wait_for_ready => return Err(status.clone()),
+                State::Idle => link.wanted.notify_one(),
+                State::Connecting | State::Failed(_) => {}
+            }
+            let changed = state.changed().await;
+            changed.expect("the channel owns the sender");
+        }
+    }
+
+    /// `ready` turned out to take no more calls: the next one gets a new connection.
+    pub(super) fn retire(&self, ready: &Ready) {
+        self.0.link.retire(ready.generation);
+    }
+}
+
+impl Link {
+    fn retire(&self, generation: u64) {
+        self.state.send_if_modified(|state| {
+            let current = matches!(state, State::Ready(ready) if ready.generation == generation);
+            if current {
+                *state = State::Idle;
+            }
+            current
+        });
+    }
+}
+
+/// Connects whenever a call wants it, and drives the connections: the current one, and those that a GOAWAY retired
+/// while their calls finish.
+async fn manage(target: Arc<Target>, link: Arc<Link>) {
+    let mut backoff = Backoff::new();
+    let mut connections = JoinSet::new();
+    for generation in 0.. {
+        loop {
+            tokio::select! {
+                () = link.wanted.notified() => break,
+                Some(_) = connections.join_next() => {}
+            }
+        }
+        if !matches!(*link.state.borrow(), State::Idle) {
+            // A wish from before the current connection.
+            continue;
+        }
+        link.state.send_replace(State::Connecting);
+        match connection::open(&target).await {
+            Ok((send, driver)) => {
+                backoff.on_success();
+                link.state
+                    .send_replace(State::Ready(Ready { send, generation }));
+                let link = Arc::clone(&link);
+                connections.spawn(async move {
+                    driver.await;
+                    link.retire(generation);
+                });
+            }
+            Err(status) => {
+                let delay = backoff.on_failure(random());
+                tracing::debug!(%status, ?delay, "cannot connect");
+                link.state.send_replace(State::Failed(status));
+                sleep(delay).await;
+                link.state.send_replace(State::Idle);
+            }
+        }
+    }
+}
+
+/// From 0 to 1. The hasher's keys are random, and more is not needed to spread reconnects.
+fn random() -> f64 {
+    RandomState::new().build_hasher().finish() as f64 / u64::MAX as f64
+}
+
+impl Target {
+    fn parse(address: &str, config: Config) -> Result<Self, AddressError> {
+        let wrong = |text: &str| AddressError(format!("{address:?} {text}"));
+        let uri: Uri = address
+            .parse()
+            .map_err(|error| wrong(&format!("is no address: {error}")))?;
+        match uri.scheme_str() {
+            Some("http") => {}
+            Some(_) | None => return Err(wrong("does not begin with http://")),
+        }
+        if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
+            return Err(wrong("has a path; an address is a host and a port"));
+        }
+        let authority = uri.authority().ok_or_else(|| wrong("has no host"))?.clone();
+        if authority.as_str().contains('@') {
+            return Err(wrong("has a user name, which gRPC does not use"));
+        }
+        let host = authority.host();
+        if host.is_empty() {
+            return Err(wrong("has no host"));
+        }
+        Ok(Self {
+            host: host
+                .trim_start_matches('[')
+                .trim_end_matches(']')
+                .to_owned(),
+            port: authority.port_u16().unwrap_or(80),
+            authority,
+            config,
+        })
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(manager) = self.manager.get() {
+            manager.abort();
+        }
+    }
+}
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Channel")
+            .field(&self.0.target.authority)
+            .finish()
+    }
+}
+
+impl fmt::Display for AddressError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for AddressError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_scheme_a_host_and_a_port() {
+        for (address, host, port) in [
+            ("http://127.0.0.1:9528", "127.0.0.1", 9528),
+            ("http://[::1]:9528/", "::1", 9528),
+            ("http://orders.example", "orders.example", 80),
+        ] {
+            let target = Target::parse(address, Config::default()).expect(address);
+            assert_eq!((target.host.as_str(), target.port), (host, port));
+        }
+        for address in [
+            "",
+            "127.0.0.1:9528",
+            "ftp://host",
+            "http://",
+            "http://host/path",
+            "http://user@host",
+            "http://host:port",
+        ] {
+            assert!(
+                Target::parse(address, Config::default()).is_err(),
+                "{address}"
+            );
+        }
+    }
+}

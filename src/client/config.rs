@@ -1,0 +1,61 @@
+//! What bounds a channel and its calls.
+
+use std::time::Duration;
+
+use h2::client::Builder;
+
+use crate::codec::{Encoding, MessageLimits};
+
+/// How a channel connects and calls. Every default says what it protects.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Message limits of calls that set none of their own.
+    pub limits: MessageLimits,
+    /// What requests are compressed with. Default: identity.
+    pub encoding: Encoding,
+    /// How long one attempt to connect may take, name resolution and handshake included. 20 s, as gRPC's connection
+    /// backoff says.
+    pub connect_timeout: Duration,
+    /// Largest header block taken, in bytes as RFC 9113 counts them. 16 KiB: twice what gRPC suggests.
+    pub max_header_list_bytes: u32,
+    /// Bytes that one call may have waiting in h2. 32 KiB: two DATA frames.
+    pub max_send_buffer_bytes: usize,
+    /// Bytes that a server may send on one stream before they are consumed. 256 KiB: enough for a fast link.
+    pub stream_window_bytes: u32,
+    /// The same for all streams of a connection. 1 MiB: four full streams.
+    pub connection_window_bytes: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            limits: MessageLimits::default(),
+            encoding: Encoding::Identity,
+            connect_timeout: Duration::from_secs(20),
+            max_header_list_bytes: 16 * 1024,
+            max_send_buffer_bytes: 32 * 1024,
+            stream_window_bytes: 256 * 1024,
+            connection_window_bytes: 1024 * 1024,
+        }
+    }
+}
+
+impl Config {
+    /// h2's own settings.
+    pub(super) fn h2(&self) -> Builder {
+        let mut builder = Builder::new();
+        builder
+            .enable_push(false)
+            .max_header_list_size(self.max_header_list_bytes)
+            .max_send_buffer_size(self.max_send_buffer_bytes)
+            .initial_window_size(self.stream_window_bytes)
+            .initial_connection_window_size(self.connection_window_bytes)
+            .data_frame_budget(DATA_FRAME_BUDGET * self.connection_window_bytes as usize);
+        builder
+    }
+}
+
+/// As on the server: a grpc-go export is one small DATA frame for each message, and a consumer that pauses lets a window
+/// full of them wait.
+const DATA_FRAME_BUDGET: usize = 50;

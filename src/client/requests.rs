@@ -1,0 +1,298 @@
+//! The sending half of a call as its client sees it.
+//!
+//! In: messages. Out: h2 DATA, and the end of the stream. A call that sends one message is pumped by whoever reads its
+//! response; one that streams has a task of its own, which sends what is buffered when the caller pauses and learns of
+//! a reset and of the deadline. So small messages coalesce while the caller keeps producing; no timer.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::marker::PhantomData;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use h2::{Reason, SendStream};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep_until};
+
+use super::connection::status_of;
+use super::request::Options;
+use crate::call::{Compression, Outgoing, expired};
+use crate::codec::{Codec, Encoding};
+use crate::status::Status;
+
+/// Open ──finish──▶ Finishing ──everything is h2's──▶ Finished
+///   └── reset by either side, deadline, dropped ──▶ Failed
+#[derive(Debug)]
+enum State {
+    Open,
+    Finishing,
+    Finished,
+    Failed(Status),
+}
+
+/// A request's body on its way.
+#[derive(Debug)]
+pub(super) struct Outbound {
+    state: State,
+    stream: Option<SendStream<Bytes>>,
+    outgoing: Outgoing,
+    encoding: Encoding,
+    /// The task that pumps, asleep.
+    pump: Option<Waker>,
+}
+
+impl Outbound {
+    /// The body of a request with one message, without a stream yet.
+    pub(super) fn single<T: Codec>(message: &T, options: &Options) -> Result<Outgoing, Status> {
+        let mut outgoing = Outgoing::new(options.limits);
+        outgoing.encode(message, options.encoding)?;
+        Ok(outgoing)
+    }
+
+    /// A body that is all there and only has to be sent.
+    pub(super) fn whole(stream: SendStream<Bytes>, outgoing: Outgoing) -> Self {
+        Self {
+            state: State::Finishing,
+            stream: Some(stream),
+            outgoing,
+            encoding: Encoding::Identity,
+            pump: None,
+        }
+    }
+
+    fn poll_send<T: Codec>(
+        &mut self,
+        message: &T,
+        compressed: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Status>> {
+        self.writable()?;
+        if self.outgoing.is_full() {
+            self.push();
+            self.writable()?;
+            if self.outgoing.poll_room(cx).is_pending() {
+                self.wake_pump();
+                return Poll::Pending;
+            }
+        }
+        let encoding = match compressed {
+            true => self.encoding,
+            false => Encoding::Identity,
+        };
+        self.outgoing.encode(message, encoding)?;
+        if self.outgoing.is_full() {
+            self.push();
+        }
+        self.wake_pump();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Sends what there is, and the end when it is due. Ready when nothing is left to do, for ever.
+    ///
+    /// Pending, it has asked h2 to wake the task for capacity and for a reset.
+    pub(super) fn poll_pump(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(stream) = &mut self.stream else {
+            return Poll::Ready(());
+        };
+        match (&self.state, self.outgoing.poll_push(stream, cx)) {
+            (State::Finishing, Poll::Ready(Ok(()))) => {
+                // Fails only when the stream is closed, and then the response says why.
+                let _ = self.outgoing.finish(stream);
+                self.close(State::Finished);
+                return Poll::Ready(());
+            }
+            (_, Poll::Ready(Err(status))) => {
+                self.close(State::Failed(status));
+                return Poll::Ready(());
+            }
+            (_, Poll::Ready(Ok(())) | Poll::Pending) => {}
+        }
+        match stream.poll_reset(cx) {
+            Poll::Pending => {
+                self.pump = Some(cx.waker().clone());
+                Poll::Pending
+            }
+            Poll::Ready(Ok(reason)) => {
+                self.close(State::Failed(ended_by(reason)));
+                Poll::Ready(())
+            }
+            Poll::Ready(Err(error)) => {
+                self.close(State::Failed(status_of(&error)));
+                Poll::Ready(())
+            }
+        }
+    }
+
+    /// Ends the call from this side, unless its request is finished.
+    pub(super) fn cancel(&mut self, status: Status) {
+        if let Some(mut stream) = self.stream.take() {
+            stream.send_reset(Reason::CANCEL);
+            self.close(State::Failed(status));
+        }
+    }
+
+    fn push(&mut self) {
+        if let Some(stream) = &mut self.stream
+            && let Err(status) = self.outgoing.push(stream)
+        {
+            self.close(State::Failed(status));
+        }
+    }
+
+    fn finish(&mut self) {
+        if matches!(self.state, State::Open) {
+            self.state = State::Finishing;
+            self.wake_pump();
+        }
+    }
+
+    fn writable(&self) -> Result<(), Status> {
+        match &self.state {
+            State::Open => Ok(()),
+            State::Failed(status) => Err(status.clone()),
+            State::Finishing | State::Finished => {
+                Err(Status::internal("the request was finished already"))
+            }
+        }
+    }
+
+    fn close(&mut self, state: State) {
+        self.state = state;
+        self.stream = None;
+        self.outgoing.close();
+        self.wake_pump();
+    }
+
+    fn wake_pump(&mut self) {
+        if let Some(waker) = self.pump.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// What a sender is told when the server has ended the call; the receiving half has the server's own status.
+fn ended_by(reason: Reason) -> Status {
+    match reason {
+        Reason::NO_ERROR => Status::cancelled("the server ended the call before the request"),
+        reason => status_of(&reason.into()),
+    }
+}
+
+/// What both halves of a call and its pump share.
+#[derive(Clone, Debug)]
+pub(super) struct SharedOutbound(Arc<Mutex<Outbound>>);
+
+impl SharedOutbound {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Outbound> {
+        // Nothing that could panic and leave the state half changed runs under the lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Sends the messages of a request. Dropped before [`Requests::finish`], it cancels the call.
+pub struct Requests<T> {
+    shared: SharedOutbound,
+    compressed: bool,
+    pump: Pump,
+    message: PhantomData<fn(&T)>,
+}
+
+/// The task of a request. It ends by itself once the request is finished or failed, so only a request that is dropped
+/// before has to end it.
+#[derive(Debug)]
+struct Pump(AbortHandle);
+
+impl<T> Requests<T> {
+    pub(super) fn new(stream: SendStream<Bytes>, options: &Options) -> Self {
+        let shared = SharedOutbound(Arc::new(Mutex::new(Outbound {
+            state: State::Open,
+            stream: Some(stream),
+            outgoing: Outgoing::new(options.limits),
+            encoding: options.encoding,
+            pump: None,
+        })));
+        let pump = tokio::spawn(pump(shared.clone(), options.deadline));
+        Self {
+            shared,
+            compressed: true,
+            pump: Pump(pump.abort_handle()),
+            message: PhantomData,
+        }
+    }
+
+    /// Whether more messages can be sent.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.shared.lock().state, State::Open)
+    }
+
+    pub(super) fn shared(&self) -> SharedOutbound {
+        self.shared.clone()
+    }
+
+    /// Tells the server that there are no more messages. Returns at once; what was sent before goes first.
+    pub fn finish(self) {
+        self.shared.lock().finish();
+    }
+
+    /// Chooses whether the messages from here on are compressed, when the call has an encoding. They are, unless told
+    /// otherwise.
+    pub fn compress(&mut self, compression: Compression) {
+        self.compressed = compression == Compression::On;
+    }
+}
+
+impl<T: Codec> Requests<T> {
+    /// Sends one message; waits while the server or the network is slow.
+    ///
+    /// # Errors
+    /// RESOURCE_EXHAUSTED over the send limit; the call goes on. When the call has ended, why: the server's own status
+    /// is at the receiving half.
+    ///
+    /// # Cancel safety
+    /// A dropped future sent either the whole message or nothing of it.
+    pub async fn send(&mut self, message: &T) -> Result<(), Status> {
+        let compressed = self.compressed;
+        poll_fn(|cx| self.shared.lock().poll_send(message, compressed, cx)).await
+    }
+}
+
+/// Sends what is buffered whenever the caller pauses, until the request has ended.
+async fn pump(shared: SharedOutbound, deadline: Option<Instant>) {
+    let expiry = async {
+        match deadline {
+            Some(deadline) => sleep_until(deadline).await,
+            None => std::future::pending().await,
+        }
+    };
+    let mut expiry = pin!(expiry);
+    poll_fn(|cx| {
+        if shared.lock().poll_pump(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        expiry
+            .as_mut()
+            .poll(cx)
+            .map(|()| shared.lock().cancel(expired()))
+    })
+    .await;
+}
+
+impl<T> Drop for Requests<T> {
+    fn drop(&mut self) {
+        let mut outbound = self.shared.lock();
+        if matches!(outbound.state, State::Open) {
+            outbound.cancel(Status::cancelled("the request was dropped"));
+            self.pump.0.abort();
+        }
+    }
+}
+
+impl<T> fmt::Debug for Requests<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Requests")
+            .field("shared", &self.shared)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,393 @@
+//! The receiving half of a call as its client sees it: headers, messages, and the status that ends them.
+//!
+//! In: an h2 response. Out: messages and an honest end. Not here: the request's messages (`requests`).
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::marker::PhantomData;
+use std::mem;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::client::ResponseFuture;
+use h2::{RecvStream, SendStream};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::connection::{is_unseen, status_of};
+use super::request::Dial;
+use super::requests::{Outbound, SharedOutbound};
+use crate::call::{Inbound, Outgoing, decode, expired};
+use crate::codec::{Codec, MessageLimits};
+use crate::metadata::Metadata;
+use crate::protocol::{ResponseError, ResponseHead};
+use crate::status::{Code, Status, wire};
+
+/// The messages that a server sends. Dropped before the end, it cancels the call.
+pub struct Responses<T> {
+    receive: Receive,
+    message: PhantomData<fn() -> T>,
+}
+
+impl<T> Responses<T> {
+    pub(super) fn new(receive: Receive) -> Self {
+        Self {
+            receive,
+            message: PhantomData,
+        }
+    }
+
+    /// Waits for the response's headers.
+    ///
+    /// # Errors
+    /// The call's status when it has ended without headers.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub async fn headers(&mut self) -> Result<&Metadata, Status> {
+        poll_fn(|cx| self.receive.poll_headers(cx)).await?;
+        Ok(&self.receive.headers)
+    }
+
+    /// What came with the status; empty before the call has ended.
+    pub fn trailers(&self) -> &Metadata {
+        &self.receive.trailers
+    }
+
+    /// Whether the last message came compressed.
+    pub fn compressed(&self) -> bool {
+        match &self.receive.state {
+            State::Messages(inbound) => inbound.compressed(),
+            State::Headers(_) | State::Trailers(_) | State::Again(_) | State::Ended(_) => false,
+        }
+    }
+
+    pub(super) fn into_metadata(mut self) -> (Metadata, Metadata) {
+        (
+            mem::take(&mut self.receive.headers),
+            mem::take(&mut self.receive.trailers),
+        )
+    }
+
+    /// Waits for the end of a call whose messages are of no more use.
+    pub(super) async fn outcome(&mut self) -> Result<(), Status> {
+        while poll_fn(|cx| self.receive.poll_payload(cx)).await?.is_some() {}
+        Ok(())
+    }
+}
+
+impl<T: Codec> Responses<T> {
+    /// The next message; `Ok(None)` only when the server has ended the call with OK.
+    ///
+    /// # Errors
+    /// The status that the server ended the call with; DEADLINE_EXCEEDED, UNAVAILABLE when the connection was lost,
+    /// RESOURCE_EXHAUSTED over the receive limit, INTERNAL when the response breaks the protocol. The call is over then,
+    /// and every later call returns the same.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub async fn message(&mut self) -> Result<Option<T>, Status> {
+        let Some(payload) = poll_fn(|cx| self.receive.poll_payload(cx)).await? else {
+            return Ok(None);
+        };
+        match decode(payload) {
+            Ok(message) => Ok(Some(message)),
+            Err(status) => {
+                self.receive.fail(status.clone());
+                Err(status)
+            }
+        }
+    }
+
+    /// The only message of a call that has exactly one.
+    ///
+    /// # Errors
+    /// UNIMPLEMENTED when there are none or several (statuscodes.md, "cardinality violation"), and as
+    /// [`Responses::message`].
+    pub async fn only(&mut self) -> Result<T, Status> {
+        let violation = |text| Err(Status::unimplemented(text));
+        let Some(message) = self.message().await? else {
+            return violation("the response has no message, the method answers with one");
+        };
+        match poll_fn(|cx| self.receive.poll_payload(cx)).await? {
+            None => Ok(message),
+            Some(_) => violation("the response has several messages, the method answers with one"),
+        }
+    }
+}
+
+/// Headers ──▶ Messages ──▶ Trailers ──▶ Ended
+///   │  └── refused, unseen ──▶ Again ──▶ Headers
+///   └── Trailers-Only, and any failure at any time ──▶ Ended
+enum State {
+    Headers(ResponseFuture),
+    Messages(Inbound),
+    Trailers(Inbound),
+    Again(Reopen),
+    Ended(Result<(), Status>),
+}
+
+type Reopen =
+    Pin<Box<dyn Future<Output = Result<(ResponseFuture, SendStream<Bytes>), Status>> + Send>>;
+
+/// Who sends the request.
+enum Request {
+    /// This half, while it waits for the response.
+    Single(Outbound, Option<Again>),
+    /// A task of its own.
+    Streamed(SharedOutbound),
+}
+
+/// What it takes to send a request once more.
+struct Again {
+    dial: Dial,
+    body: Outgoing,
+}
+
+/// The untyped part of a call's receiving half.
+pub(super) struct Receive {
+    state: State,
+    request: Request,
+    limits: MessageLimits,
+    deadline: Option<Instant>,
+    /// Made when the call first waits.
+    expiry: Option<Pin<Box<Sleep>>>,
+    headers: Metadata,
+    trailers: Metadata,
+    /// The connection lives at least as long as its calls.
+    _channel: super::Channel,
+}
+
+impl Receive {
+    pub(super) fn single(
+        dial: Dial,
+        response: ResponseFuture,
+        stream: SendStream<Bytes>,
+        body: Outgoing,
+    ) -> Self {
+        let outbound = Outbound::whole(stream, body.clone());
+        Self {
+            state: State::Headers(response),
+            limits: dial.options.limits,
+            deadline: dial.options.deadline,
+            expiry: None,
+            headers: Metadata::new(),
+            trailers: Metadata::new(),
+            _channel: dial.channel.clone(),
+            request: Request::Single(outbound, Some(Again { dial, body })),
+        }
+    }
+
+    pub(super) fn streamed(dial: Dial, response: ResponseFuture, outbound: SharedOutbound) -> Self {
+        Self {
+            state: State::Headers(response),
+            limits: dial.options.limits,
+            deadline: dial.options.deadline,
+            expiry: None,
+            headers: Metadata::new(),
+            trailers: Metadata::new(),
+            _channel: dial.channel,
+            request: Request::Streamed(outbound),
+        }
+    }
+
+    /// The next payload; `None` when the call has ended with OK.
+    fn poll_payload(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Status>> {
+        let polled = loop {
+            match self.poll_step(cx) {
+                Poll::Ready(Some(payload)) => break Poll::Ready(Ok(Some(payload))),
+                Poll::Ready(None) => {}
+                Poll::Pending => break Poll::Pending,
+            }
+            if let State::Ended(outcome) = &self.state {
+                break Poll::Ready(outcome.clone().map(|()| None));
+            }
+        };
+        if polled.is_pending() {
+            ready!(self.poll_expiry(cx));
+            self.fail(expired());
+            return Poll::Ready(Err(expired()));
+        }
+        polled
+    }
+
+    fn poll_headers(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        while let State::Headers(_) | State::Again(_) = &self.state {
+            if self.poll_step(cx).is_pending() {
+                ready!(self.poll_expiry(cx));
+                self.fail(expired());
+            }
+        }
+        match &self.state {
+            State::Ended(Err(status)) => Poll::Ready(Err(status.clone())),
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Goes one state on, or gives a payload.
+    fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if let Request::Single(outbound, _) = &mut self.request {
+            // Ready or not: whether the server has an answer is asked below.
+            let _ = outbound.poll_pump(cx);
+        }
+        match &mut self.state {
+            State::Headers(response) => {
+                let response = ready!(Pin::new(response).poll(cx));
+                self.on_response(response);
+            }
+            State::Messages(inbound) => match ready!(inbound.poll_payload(cx)) {
+                Ok(Some(payload)) => {
+                    self.forget_again();
+                    return Poll::Ready(Some(payload));
+                }
+                Ok(None) => self.on_body_end(),
+                Err(status) => self.fail(status),
+            },
+            State::Trailers(inbound) => {
+                let trailers = ready!(inbound.poll_trailers(cx));
+                self.on_trailers(trailers);
+            }
+            State::Again(reopen) => match ready!(reopen.as_mut().poll(cx)) {
+                Ok((response, stream)) => {
+                    if let Request::Single(outbound, again) = &mut self.request
+                        && let Some(Again { body, .. }) = again.take()
+                    {
+                        *outbound = Outbound::whole(stream, body);
+                    }
+                    self.state = State::Headers(response);
+                }
+                Err(status) => self.fail(status),
+            },
+            State::Ended(_) => {}
+        }
+        Poll::Ready(None)
+    }
+
+    fn on_response(&mut self, response: Result<http::Response<RecvStream>, h2::Error>) {
+        let response = match response {
+            Ok(response) => response,
+            Err(error) if is_unseen(&error) => return self.send_again(&error),
+            Err(error) => return self.fail(status_of(&error)),
+        };
+        let (parts, body) = response.into_parts();
+        match ResponseHead::parse(parts, body.is_end_stream()) {
+            Ok(head) => {
+                self.headers = head.metadata;
+                let limit = self.limits.max_recv_bytes;
+                let inbound = Inbound::new(body, head.encoding, limit, status_of);
+                self.state = State::Messages(inbound);
+            }
+            Err(ResponseError::TrailersOnly(outcome, trailers)) => {
+                self.trailers = trailers;
+                self.end(outcome);
+            }
+            Err(ResponseError::NotGrpc(status)) => self.fail(status),
+        }
+    }
+
+    /// The server never saw the request: once more, on a new connection if need be.
+    fn send_again(&mut self, error: &h2::Error) {
+        match &mut self.request {
+            Request::Single(_, Some(again)) => {
+                let dial = again.dial.clone();
+                self.state = State::Again(Box::pin(async move { dial.open().await }));
+            }
+            Request::Single(_, None) | Request::Streamed(_) => {
+                self.fail(Status::unavailable(format!(
+                    "the server did not take the call: {error}"
+                )));
+            }
+        }
+    }
+
+    fn forget_again(&mut self) {
+        if let Request::Single(_, again) = &mut self.request {
+            *again = None;
+        }
+    }
+
+    fn on_body_end(&mut self) {
+        let ended = State::Ended(Ok(()));
+        if let State::Messages(inbound) = mem::replace(&mut self.state, ended) {
+            self.state = State::Trailers(inbound);
+        }
+    }
+
+    /// "Body ended without trailers" is INTERNAL, "trailers without grpc-status" UNKNOWN.
+    fn on_trailers(&mut self, trailers: Result<Option<http::HeaderMap>, h2::Error>) {
+        match trailers {
+            Err(error) => self.fail(status_of(&error)),
+            Ok(None) => self.fail(Status::internal("the response ended without trailers")),
+            Ok(Some(trailers)) => match wire::from_trailers(trailers) {
+                None => self.fail(Status::unknown("the trailers have no grpc-status")),
+                Some((outcome, trailers)) => {
+                    self.trailers = trailers;
+                    self.end(outcome);
+                }
+            },
+        }
+    }
+
+    /// The server has ended the call.
+    fn end(&mut self, outcome: Result<(), Status>) {
+        let late = |status: &Status| status.code() == Code::Cancelled && self.is_late();
+        let outcome = match outcome {
+            // "CANCELLED after its own deadline is DEADLINE_EXCEEDED": the server's clock ran a little faster.
+            Err(status) if late(&status) => Err(expired()),
+            outcome => outcome,
+        };
+        self.state = State::Ended(outcome);
+        self.stop_sending();
+    }
+
+    /// The call has failed on this side: the server learns of it.
+    fn fail(&mut self, status: Status) {
+        self.end(Err(status));
+    }
+
+    fn stop_sending(&mut self) {
+        let over = || Status::cancelled("the call has ended");
+        match &mut self.request {
+            Request::Single(outbound, again) => {
+                *again = None;
+                outbound.cancel(over());
+            }
+            Request::Streamed(outbound) => outbound.lock().cancel(over()),
+        }
+    }
+
+    fn is_late(&self) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= now())
+    }
+
+    fn poll_expiry(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(deadline) = self.deadline else {
+            return Poll::Pending;
+        };
+        let expiry = self
+            .expiry
+            .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        expiry.as_mut().poll(cx)
+    }
+}
+
+impl Drop for Receive {
+    fn drop(&mut self) {
+        if !matches!(self.state, State::Ended(_)) {
+            self.stop_sending();
+        }
+    }
+}
+
+fn now() -> Instant {
+    Instant::now()
+}
+
+impl<T> fmt::Debug for Responses<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Responses")
+            .field("headers", &self.receive.headers)
+            .field("trailers", &self.receive.trailers)
+            .finish_non_exhaustive()
+    }
+}

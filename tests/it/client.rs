@@ -1,0 +1,377 @@
+//! Behaviour of the client: all four shapes, their limits, deadlines and ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use streamway::client::Requests;
+use streamway::codec::RawMessage;
+use streamway::server::Server;
+use streamway::{Channel, Code, Encoding, MessageLimits, Metadata};
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+
+use crate::support::{COUNT, ECHO, FOREVER, Fixture, HANG, JOIN, PANIC, REFUSE, REVERSE, Served};
+
+/// Longer than anything here takes; a test that hangs fails.
+const LONG: Duration = Duration::from_secs(60);
+
+async fn serve() -> (Served, Channel) {
+    serve_with(Server::new(), Fixture::default()).await
+}
+
+async fn serve_with(server: Server, fixture: Fixture) -> (Served, Channel) {
+    let served = fixture.serve(server).await;
+    let channel = Channel::connect(&served.address).expect("an address");
+    (served, channel)
+}
+
+fn raw(bytes: &'static [u8]) -> RawMessage {
+    RawMessage(Bytes::from_static(bytes))
+}
+
+#[tokio::test]
+async fn a_unary_call_is_answered_with_metadata_in_headers_and_trailers() {
+    let (_served, channel) = serve().await;
+    let mut metadata = Metadata::new();
+    metadata.append("x-echo", "one").expect("legal");
+    metadata.append("x-echo", "two").expect("legal");
+    metadata.append_bin("x-echo-bin", [0, 255]).expect("legal");
+    let call = channel.unary::<_, RawMessage>(REVERSE, raw(b"abc"));
+    let answer = call.metadata(metadata).response().await.expect("OK");
+    assert_eq!(answer.message, raw(b"cba"));
+    for metadata in [&answer.headers, &answer.trailers] {
+        let echoed: Vec<_> = metadata.get_all("x-echo").collect();
+        assert_eq!(echoed, ["one", "two"]);
+        assert_eq!(
+            metadata.get_bin("x-echo-bin").as_deref(),
+            Some(&[0, 255][..])
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_large_message_passes_windows_smaller_than_itself_both_ways() {
+    let (_served, channel) = serve().await;
+    let large: Bytes = (0..3_000_000u32).map(|n| n as u8).collect();
+    let mut exchange = channel
+        .bidi::<RawMessage, RawMessage>(ECHO)
+        .start()
+        .await
+        .expect("served");
+    exchange
+        .send(&RawMessage(large.clone()))
+        .await
+        .expect("open");
+    let back = exchange.message().await.expect("OK").expect("a message");
+    assert!(back.0 == large);
+    let reversed = channel.unary::<_, RawMessage>(REVERSE, RawMessage(large.clone()));
+    assert_eq!(reversed.send().await.expect("OK").0.len(), large.len());
+}
+
+#[tokio::test]
+async fn a_stream_over_the_servers_send_limit_gives_all_before_it_then_resource_exhausted() {
+    let server = Server::new().method_limits("/t.T/Count", MessageLimits::default().send(16));
+    let (_served, channel) = serve_with(server, Fixture::default()).await;
+    for _ in 0..2 {
+        let call = channel.server_streaming::<_, RawMessage>(COUNT, raw(&[0; 16]));
+        let mut responses = call.start().await.expect("served");
+        let mut count = 0u32;
+        let status = loop {
+            match responses.message().await {
+                Ok(Some(message)) => {
+                    assert_eq!(message.0[..4], count.to_be_bytes());
+                    count += 1;
+                }
+                Ok(None) => unreachable!("the last message is over the limit"),
+                Err(status) => break status,
+            }
+        };
+        assert_eq!(count, 20_000);
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        assert_eq!(
+            status.message(),
+            "trying to send message larger than max (17 vs. 16)"
+        );
+    }
+}
+
+#[tokio::test]
+async fn limits_of_the_client_hold_in_both_directions_and_the_connection_goes_on() {
+    let (_served, channel) = serve().await;
+    let limits = MessageLimits::default().recv(16).send(16);
+    for (message, code) in [
+        (&[1; 16][..], None),
+        (&[1; 17][..], Some(Code::ResourceExhausted)),
+    ] {
+        let call = channel.unary::<_, RawMessage>(REVERSE, RawMessage(Bytes::from(message)));
+        let outcome = call.limits(MessageLimits::default().recv(16)).send().await;
+        assert_eq!(outcome.err().map(|status| status.code()), code);
+        let call = channel.unary::<_, RawMessage>(REVERSE, RawMessage(Bytes::from(message)));
+        let outcome = call.limits(limits).send().await;
+        assert_eq!(outcome.err().map(|status| status.code()), code);
+    }
+    let call = channel.unary::<_, RawMessage>(REVERSE, raw(&[1; 17]));
+    let status = call.limits(limits).send().await.expect_err("too large");
+    assert_eq!(
+        status.message(),
+        "trying to send message larger than max (17 vs. 16)"
+    );
+}
+
+#[tokio::test]
+async fn a_message_over_the_limit_does_not_end_a_streamed_request() {
+    let (_served, channel) = serve().await;
+    let call = channel.client_streaming::<_, RawMessage>(JOIN);
+    let mut upload = call
+        .limits(MessageLimits::default().send(2))
+        .start()
+        .await
+        .expect("served");
+    upload.send(&raw(b"ab")).await.expect("within the limit");
+    let status = upload.send(&raw(b"abc")).await.expect_err("over the limit");
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    upload.send(&raw(b"cd")).await.expect("the call goes on");
+    assert_eq!(upload.finish().await.expect("OK"), raw(b"abcd"));
+}
+
+#[tokio::test]
+async fn an_upload_is_answered_once_it_is_finished() {
+    let (_served, channel) = serve().await;
+    let mut upload = channel
+        .client_streaming::<_, RawMessage>(JOIN)
+        .start()
+        .await
+        .expect("served");
+    for _ in 0..50_000 {
+        upload.send(&raw(b"0123456789")).await.expect("open");
+    }
+    assert_eq!(upload.finish().await.expect("OK").0.len(), 500_000);
+    let empty = channel.client_streaming::<RawMessage, RawMessage>(JOIN);
+    let empty = empty.start().await.expect("served");
+    assert_eq!(empty.finish().await.expect("OK"), raw(b""));
+}
+
+#[tokio::test]
+async fn an_upload_that_is_refused_says_why() {
+    let (_served, channel) = serve().await;
+    let call = channel.client_streaming::<_, RawMessage>(REFUSE);
+    let mut upload = call.start().await.expect("served");
+    let status = timeout(LONG, async {
+        loop {
+            if let Err(status) = upload.send(&raw(b"more")).await {
+                return status;
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    let status = status.await.expect("the refusal arrives");
+    assert_eq!(status.code(), Code::FailedPrecondition);
+    assert_eq!(status.message(), "not today");
+}
+
+#[tokio::test]
+async fn both_halves_of_an_exchange_work_at_once_and_messages_leave_when_the_sender_pauses() {
+    let (_served, channel) = serve().await;
+    let exchange = channel.bidi::<RawMessage, RawMessage>(ECHO).start();
+    let (mut tx, mut rx) = exchange.await.expect("served").split();
+    for text in [&b"one"[..], b"two", b""] {
+        let message = RawMessage(Bytes::from_static(text));
+        tx.send(&message).await.expect("open");
+        let back = timeout(LONG, rx.message()).await.expect("in lock-step");
+        assert_eq!(back.expect("OK"), Some(message));
+    }
+    let sending = tokio::spawn(async move {
+        for n in 0..100_000u32 {
+            let message = RawMessage(Bytes::copy_from_slice(&n.to_be_bytes()));
+            tx.send(&message).await.expect("open");
+        }
+        tx.finish();
+    });
+    for n in 0..100_000u32 {
+        let message = rx.message().await.expect("OK").expect("not yet the end");
+        assert_eq!(message.0[..], n.to_be_bytes());
+    }
+    assert_eq!(rx.message().await.expect("OK"), None);
+    sending.await.expect("no panic");
+}
+
+#[tokio::test]
+async fn gzip_is_negotiated_and_a_bomb_is_cut_at_the_limit() {
+    let mut config = streamway::server::Config::default();
+    config.encoding = Encoding::Gzip;
+    let (_served, channel) = serve_with(Server::new().config(config), Fixture::default()).await;
+    let exchange = channel.bidi::<RawMessage, RawMessage>(ECHO);
+    let mut exchange = exchange
+        .encoding(Encoding::Gzip)
+        .start()
+        .await
+        .expect("served");
+    let zeros = RawMessage(Bytes::from(vec![0; 100_000]));
+    exchange.send(&zeros).await.expect("open");
+    assert_eq!(exchange.message().await.expect("OK"), Some(zeros.clone()));
+    let mut responses = exchange.finish();
+    assert!(responses.compressed());
+    assert_eq!(responses.message().await.expect("OK"), None);
+
+    let exchange = channel.bidi::<RawMessage, RawMessage>(ECHO);
+    let mut exchange = exchange
+        .limits(MessageLimits::default().recv(99_999))
+        .start()
+        .await
+        .expect("served");
+    exchange.send(&zeros).await.expect("open");
+    let status = exchange.message().await.expect_err("over the limit");
+    assert_eq!(status.code(), Code::ResourceExhausted);
+}
+
+#[tokio::test]
+async fn statuses_of_the_server_arrive_as_they_are() {
+    let (_served, channel) = serve().await;
+    let status = channel
+        .unary::<_, RawMessage>(PANIC, raw(b""))
+        .send()
+        .await
+        .expect_err("it panics");
+    assert_eq!(status.code(), Code::Internal);
+    let unknown = streamway::Method::new("/t.T/Nothing", streamway::MethodKind::Unary);
+    let status = channel
+        .unary::<_, RawMessage>(unknown, raw(b""))
+        .send()
+        .await
+        .expect_err("there is none");
+    assert_eq!(status.code(), Code::Unimplemented);
+    // A stream where one message is expected: cardinality violation.
+    let status = channel
+        .unary::<_, RawMessage>(COUNT, raw(b"1234"))
+        .send()
+        .await
+        .expect_err("20,000 answers");
+    assert_eq!(status.code(), Code::Unimplemented);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_ends_a_call_on_both_sides() {
+    let fixture = Fixture::default();
+    let dropped = Arc::clone(&fixture.dropped);
+    let (_served, channel) = serve_with(Server::new(), fixture).await;
+    let call = channel.unary::<_, RawMessage>(HANG, raw(b""));
+    let status = call.timeout(Duration::from_millis(50)).send().await;
+    assert_eq!(status.expect_err("it hangs").code(), Code::DeadlineExceeded);
+    timeout(LONG, dropped.notified())
+        .await
+        .expect("the handler is dropped");
+
+    let call = channel.client_streaming::<RawMessage, RawMessage>(JOIN);
+    let upload = call
+        .timeout(Duration::from_millis(50))
+        .start()
+        .await
+        .expect("served");
+    let status = upload_after_the_deadline(upload).await;
+    assert_eq!(status, Code::DeadlineExceeded);
+}
+
+async fn upload_after_the_deadline(
+    mut upload: streamway::client::Upload<RawMessage, RawMessage>,
+) -> Code {
+    loop {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        if let Err(status) = upload.send(&raw(b"x")).await {
+            return status.code();
+        }
+    }
+}
+
+#[tokio::test]
+async fn dropping_a_call_cancels_it_on_the_server() {
+    let fixture = Fixture::default();
+    let dropped = Arc::clone(&fixture.dropped);
+    let (_served, channel) = serve_with(Server::new(), fixture).await;
+
+    let mut responses = channel
+        .server_streaming::<_, RawMessage>(FOREVER, raw(b""))
+        .start()
+        .await
+        .expect("served");
+    responses.message().await.expect("OK").expect("endless");
+    drop(responses);
+    timeout(LONG, dropped.notified()).await.expect("dropped");
+
+    let exchange = channel.bidi::<RawMessage, RawMessage>(ECHO).start();
+    let (mut tx, mut rx) = exchange.await.expect("served").split();
+    tx.send(&raw(b"x")).await.expect("open");
+    rx.message().await.expect("OK").expect("an echo");
+    drop::<Requests<_>>(tx);
+    timeout(LONG, dropped.notified()).await.expect("dropped");
+    let status = rx.message().await.expect_err("the call is over");
+    assert_eq!(status.code(), Code::Cancelled);
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_unavailable_and_waiting_for_ready_finds_it_later() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+    let addr = listener.local_addr().expect("bound");
+    drop(listener);
+    let channel = Channel::connect(&format!("http://{addr}")).expect("an address");
+    let call = channel.unary::<_, RawMessage>(REVERSE, raw(b"ab"));
+    let status = timeout(LONG, call.send()).await.expect("at once");
+    assert_eq!(status.expect_err("nobody there").code(), Code::Unavailable);
+
+    let waiting = channel
+        .unary::<_, RawMessage>(REVERSE, raw(b"ab"))
+        .wait_for_ready()
+        .send();
+    let serving = async {
+        let listener = TcpListener::bind(addr).await.expect("still free");
+        let server = Server::new().add_service(Fixture::default());
+        server.serve(listener, std::future::pending()).await
+    };
+    let answer = tokio::select! {
+        answer = timeout(LONG, waiting) => answer.expect("it comes up"),
+        ended = serving => unreachable!("{ended:?}"),
+    };
+    assert_eq!(answer.expect("OK"), raw(b"ba"));
+}
+
+#[tokio::test]
+async fn a_drain_lets_calls_end_and_a_channel_connects_anew() {
+    let fixture = Fixture::default();
+    let (served, channel) = serve_with(Server::new(), fixture.clone()).await;
+    let exchange = channel.bidi::<RawMessage, RawMessage>(ECHO).start();
+    let (mut tx, mut rx) = exchange.await.expect("served").split();
+    tx.send(&raw(b"before")).await.expect("open");
+    assert_eq!(rx.message().await.expect("OK"), Some(raw(b"before")));
+    served.stop();
+    tx.send(&raw(b"during")).await.expect("open");
+    assert_eq!(rx.message().await.expect("OK"), Some(raw(b"during")));
+    tx.finish();
+    assert_eq!(rx.message().await.expect("OK"), None);
+    let addr = served.socket_address().to_owned();
+    timeout(LONG, served.ended()).await.expect("drained");
+
+    let listener = TcpListener::bind(&addr).await.expect("free again");
+    let again = Server::new().add_service(fixture);
+    let again = tokio::spawn(again.serve(listener, std::future::pending()));
+    let call = channel
+        .unary::<_, RawMessage>(REVERSE, raw(b"ab"))
+        .wait_for_ready();
+    let answer = timeout(LONG, call.send()).await.expect("connected anew");
+    assert_eq!(answer.expect("OK"), raw(b"ba"));
+    again.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_the_drain_limit_calls_in_flight_end_with_unavailable() {
+    let fixture = Fixture::default();
+    let server = Server::new().drain_timeout(Duration::from_secs(3));
+    let (served, channel) = serve_with(server, fixture.clone()).await;
+    let call = channel.unary::<_, RawMessage>(HANG, raw(b""));
+    let call = tokio::spawn(call.send());
+    fixture.hanging.notified().await;
+    served.stop();
+    let status = call.await.expect("no panic").expect_err("it hangs");
+    assert_eq!(status.code(), Code::Unavailable);
+    assert_eq!(status.message(), "the server is shutting down");
+    timeout(LONG, served.ended()).await.expect("drained");
+}

@@ -1,0 +1,189 @@
+//! Behaviour of the server, seen by a raw h2 client.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use http::{HeaderMap, Request, Response};
+use streamway::MessageLimits;
+use streamway::server::Server;
+use tokio::net::TcpStream;
+use tokio::time::{Duration, timeout};
+
+use crate::support::{Fixture, frame};
+
+async fn connect(limits: MessageLimits) -> SendRequest<Bytes> {
+    connect_to(limits, Fixture::default()).await
+}
+
+async fn connect_to(limits: MessageLimits, fixture: Fixture) -> SendRequest<Bytes> {
+    let served = fixture.serve(Server::new().limits(limits)).await;
+    let socket = TcpStream::connect(served.socket_address())
+        .await
+        .expect("served");
+    let (client, connection) = h2::client::handshake(socket).await.expect("h2");
+    tokio::spawn(async move {
+        let _served = served;
+        connection.await
+    });
+    client
+}
+
+struct Answer {
+    head: Response<()>,
+    body: Vec<u8>,
+    trailers: HeaderMap,
+}
+
+impl Answer {
+    fn status(&self) -> (&str, &str) {
+        let text = |name| {
+            let value = self
+                .trailers
+                .get(name)
+                .or_else(|| self.head.headers().get(name));
+            value.map_or("", |value| value.to_str().expect("ASCII"))
+        };
+        (text("grpc-status"), text("grpc-message"))
+    }
+}
+
+async fn call(client: &SendRequest<Bytes>, request: Request<()>, body: Bytes) -> Answer {
+    let mut client = client.clone().ready().await.expect("open");
+    let (response, mut stream) = client.send_request(request, false).expect("legal");
+    stream.send_data(body, true).expect("open");
+    let (parts, mut stream) = response.await.expect("an answer").into_parts();
+    let mut body = Vec::new();
+    while let Some(chunk) = stream.data().await {
+        let chunk = chunk.expect("whole");
+        stream
+            .flow_control()
+            .release_capacity(chunk.len())
+            .expect("taken");
+        assert!(
+            !chunk.is_empty() || stream.is_end_stream(),
+            "an empty DATA frame"
+        );
+        body.extend_from_slice(&chunk);
+    }
+    let trailers = stream.trailers().await.expect("whole").unwrap_or_default();
+    Answer {
+        head: Response::from_parts(parts, ()),
+        body,
+        trailers,
+    }
+}
+
+fn grpc(path: &str) -> http::request::Builder {
+    Request::post(format!("http://t{path}"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+}
+
+#[tokio::test]
+async fn a_stream_arrives_whole_and_an_oversize_message_ends_it_in_trailers_and_the_connection_lives()
+ {
+    let client = connect(MessageLimits::default().send(16)).await;
+    for _ in 0..2 {
+        let request = grpc("/t.T/Count").body(()).expect("legal");
+        let answer = call(&client, request, frame(&[0; 16])).await;
+        assert_eq!(
+            answer.status(),
+            ("8", "trying to send message larger than max (17 vs. 16)")
+        );
+        assert!(
+            answer.trailers.contains_key("grpc-status"),
+            "the status is a trailer"
+        );
+        assert_eq!(answer.body.len(), 20_000 * 21);
+        for (n, message) in (0u32..).zip(answer.body.chunks(21)) {
+            assert_eq!(message[5..9], n.to_be_bytes());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_over_the_receive_limit_is_refused_with_resource_exhausted() {
+    let client = connect(MessageLimits::default().recv(16)).await;
+    for (size, code) in [(16, "0"), (17, "8")] {
+        let request = grpc("/t.T/Echo").body(()).expect("legal");
+        let answer = call(&client, request, frame(&vec![0; size])).await;
+        assert_eq!(answer.status().0, code, "{}", answer.status().1);
+    }
+}
+
+#[tokio::test]
+async fn what_is_asked_wrongly_gets_the_answer_of_the_rule() {
+    let client = connect(MessageLimits::default()).await;
+    for (path, body, code) in [
+        ("/t.T/Nothing", frame(b""), "12"),
+        ("/t.T/Count?x=1", frame(b""), "12"),
+        ("/t.T/Hang/", frame(b""), "12"),
+        ("/t.T/Count", Bytes::new(), "12"),
+        ("/t.T/Count", [frame(b""), frame(b"")].concat().into(), "12"),
+        ("/t.T/Echo", Bytes::from_static(b"\x02\0\0\0\0"), "13"),
+        ("/t.T/Echo", Bytes::from_static(b"\x01\0\0\0\0"), "13"),
+        ("/t.T/Echo", Bytes::from_static(b"\0\0\0\0\x05ab"), "13"),
+        ("/t.T/Echo", Bytes::from_static(b"\0\0"), "13"),
+        ("/t.T/Panic", Bytes::new(), "13"),
+    ] {
+        let answer = call(&client, grpc(path).body(()).expect("legal"), body).await;
+        assert_eq!(answer.status().0, code, "{path}: {}", answer.status().1);
+    }
+    let json = Request::post("http://t/t.T/Echo").header("content-type", "application/json");
+    let answer = call(&client, json.body(()).expect("legal"), Bytes::new()).await;
+    assert_eq!(answer.head.status(), 415);
+    assert!(answer.body.starts_with(b"This port speaks gRPC"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expired_deadline_ends_a_call_that_hangs() {
+    let client = connect(MessageLimits::default()).await;
+    let request = grpc("/t.T/Hang")
+        .header("grpc-timeout", "50m")
+        .body(())
+        .expect("legal");
+    let answer = call(&client, request, frame(b"")).await;
+    assert_eq!(answer.status(), ("4", "the deadline passed"));
+}
+
+#[tokio::test]
+async fn a_call_that_the_client_resets_drops_its_handler() {
+    let fixture = Fixture::default();
+    let dropped = Arc::clone(&fixture.dropped);
+    let client = connect_to(MessageLimits::default(), fixture).await;
+    let mut client = client.ready().await.expect("open");
+    let (response, mut stream) = client
+        .send_request(grpc("/t.T/Hang").body(()).expect("legal"), false)
+        .expect("legal");
+    stream.send_data(frame(b""), true).expect("open");
+    stream.send_reset(h2::Reason::CANCEL);
+    drop(response);
+    timeout(Duration::from_secs(30), dropped.notified())
+        .await
+        .expect("the handler was dropped");
+}
+
+#[tokio::test]
+async fn messages_leave_at_once_when_the_handler_pauses() {
+    let client = connect(MessageLimits::default()).await;
+    let mut client = client.ready().await.expect("open");
+    let (response, mut stream) = client
+        .send_request(grpc("/t.T/Echo").body(()).expect("legal"), false)
+        .expect("legal");
+    stream.send_data(frame(b"one"), false).expect("open");
+    let mut answers = timeout(Duration::from_secs(30), response)
+        .await
+        .expect("in time")
+        .expect("headers")
+        .into_body();
+    let first = timeout(Duration::from_secs(30), answers.data())
+        .await
+        .expect("in time");
+    assert_eq!(first.expect("a message").expect("whole"), frame(b"one"));
+    stream.send_data(frame(b"two"), true).expect("open");
+    let second = timeout(Duration::from_secs(30), answers.data())
+        .await
+        .expect("in time");
+    assert_eq!(second.expect("a message").expect("whole"), frame(b"two"));
+}

@@ -9,6 +9,8 @@
 
 pub mod call;
 pub mod codec;
+#[cfg(feature = "codegen")]
+pub mod codegen;
 pub mod metadata;
 pub mod method;
 mod protocol;

@@ -14,6 +14,7 @@ pub mod call;
 pub mod codec;
 #[cfg(feature = "codegen")]
 pub mod codegen;
+pub mod health;
 pub mod metadata;
 pub mod method;
 #[cfg(feature = "app")]

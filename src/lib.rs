@@ -20,6 +20,7 @@ pub mod method;
 #[cfg(feature = "app")]
 pub mod proto;
 mod protocol;
+pub mod reflection;
 pub mod server;
 pub mod status;
 pub mod transport;

@@ -1,10 +1,57 @@
 //! Generates Rust from `proto/`, without protoc.
+//!
+//! A file of code for each package, and beside it the descriptors that reflection serves of the packages with
+//! services.
 
-use std::error::Error;
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "the library's own module, which has more than is used here"
+)]
+#[path = "src/codegen/mod.rs"]
+mod codegen;
 
-fn main() -> Result<(), Box<dyn Error>> {
-    println!("cargo:rerun-if-changed=proto");
-    let descriptors = protox::compile(["google/rpc/status.proto"], ["proto"])?;
-    prost_build::Config::new().compile_fds(descriptors)?;
+use std::env;
+use std::io;
+
+use codegen::Builder;
+
+const INCLUDES: [&str; 1] = ["proto"];
+
+fn main() -> io::Result<()> {
+    println!("cargo:rerun-if-changed=src/codegen");
+    codegen::compile(&["google/rpc/status.proto"], &INCLUDES)?;
+    builder()
+        .file_descriptor_set("health.bin")
+        .compile(&["grpc/health/v1/health.proto"], &INCLUDES)?;
+    // Both versions have the same messages, so they share one set of types and with it one implementation.
+    builder()
+        .file_descriptor_set("reflection.bin")
+        .configure(|config| {
+            config
+                .extern_path(
+                    ".grpc.reflection.v1alpha",
+                    "::streamway::reflection::proto::v1",
+                )
+                // The descriptors are there once, however often they are sent.
+                .bytes([".grpc.reflection.v1.FileDescriptorResponse"]);
+        })
+        .compile(
+            &[
+                "grpc/reflection/v1/reflection.proto",
+                "grpc/reflection/v1alpha/reflection.proto",
+            ],
+            &INCLUDES,
+        )?;
+    if env::var_os("CARGO_FEATURE_APP").is_some() {
+        builder()
+            .file_descriptor_set("stream.bin")
+            .compile(&["stream.proto"], &INCLUDES)?;
+    }
     Ok(())
+}
+
+fn builder() -> Builder {
+    // The runtime has no client yet.
+    Builder::new().without_client()
 }

@@ -7,12 +7,21 @@
     reason = "the client, which uses what nothing uses yet, comes next"
 )]
 
+// Generated code says `::streamway` wherever it is included, here too.
+extern crate self as streamway;
+
 pub mod call;
 pub mod client;
 pub mod codec;
+#[cfg(feature = "codegen")]
+pub mod codegen;
+pub mod health;
 pub mod metadata;
 pub mod method;
+#[cfg(feature = "app")]
+pub mod proto;
 mod protocol;
+pub mod reflection;
 pub mod server;
 pub mod status;
 pub mod transport;

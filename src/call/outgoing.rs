@@ -17,7 +17,7 @@ use crate::status::Status;
 const COALESCE_BYTES: usize = 16 * 1024;
 
 /// What is encoded and not yet h2's: at most [`COALESCE_BYTES`] and one message.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Outgoing {
     buffer: BytesMut,
     limits: MessageLimits,

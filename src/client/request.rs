@@ -7,17 +7,18 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use h2::SendStream;
 use h2::client::ResponseFuture;
 use tokio::time::{Instant, timeout_at};
 
 use super::channel::{Channel, Ready};
 use super::exchange::{Exchange, Upload};
-use super::requests::{Outbound, Requests};
+use super::requests::Requests;
 use super::responses::{Receive, Responses};
 use crate::call::expired;
 use crate::codec::compression::AcceptEncoding;
+use crate::codec::frame::encode_frame;
 use crate::codec::{Codec, Encoding, MessageLimits};
 use crate::metadata::Metadata;
 use crate::method::Method;
@@ -274,11 +275,14 @@ async fn single<Req: Codec, Res: Codec>(
     message: &Req,
 ) -> Result<Responses<Res>, Status> {
     // First, so that a message over the limit costs no stream.
-    let payload = Outbound::single(message, &dial.options)?;
+    let mut wire = BytesMut::new();
+    let Options {
+        limits, encoding, ..
+    } = dial.options;
+    encode_frame(message, encoding, limits, &mut wire)?;
     let (response, stream) = dial.open().await?;
-    Ok(Responses::new(Receive::single(
-        dial, response, stream, payload,
-    )))
+    let receive = Receive::single(dial, response, stream, wire.freeze());
+    Ok(Responses::new(receive))
 }
 
 impl<Req, Res> ClientStreaming<Req, Res> {

@@ -9,7 +9,7 @@ use std::future::{Future, poll_fn};
 use std::marker::PhantomData;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use h2::{Reason, SendStream};
@@ -32,7 +32,7 @@ enum State {
     Failed(Status),
 }
 
-/// A request's body on its way.
+/// A streamed request on its way.
 #[derive(Debug)]
 pub(super) struct Outbound {
     state: State,
@@ -44,24 +44,6 @@ pub(super) struct Outbound {
 }
 
 impl Outbound {
-    /// The body of a request with one message, without a stream yet.
-    pub(super) fn single<T: Codec>(message: &T, options: &Options) -> Result<Outgoing, Status> {
-        let mut outgoing = Outgoing::new(options.limits);
-        outgoing.encode(message, options.encoding)?;
-        Ok(outgoing)
-    }
-
-    /// A body that is all there and only has to be sent.
-    pub(super) fn whole(stream: SendStream<Bytes>, outgoing: Outgoing) -> Self {
-        Self {
-            state: State::Finishing,
-            stream: Some(stream),
-            outgoing,
-            encoding: Encoding::Identity,
-            pump: None,
-        }
-    }
-
     fn poll_send<T: Codec>(
         &mut self,
         message: &T,
@@ -169,6 +151,46 @@ impl Outbound {
         if let Some(waker) = self.pump.take() {
             waker.wake();
         }
+    }
+}
+
+/// The one message of a request on its way.
+#[derive(Debug)]
+pub(super) struct Body {
+    stream: Option<SendStream<Bytes>>,
+    rest: Bytes,
+}
+
+impl Body {
+    pub(super) fn new(stream: SendStream<Bytes>, message: Bytes) -> Self {
+        Self {
+            stream: Some(stream),
+            rest: message,
+        }
+    }
+
+    /// Sends what h2 has room for. Ready when nothing is left to do, for ever.
+    pub(super) fn poll_pump(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while let Some(stream) = &mut self.stream {
+            stream.reserve_capacity(self.rest.len());
+            let room = stream.capacity().min(self.rest.len());
+            let last = room == self.rest.len();
+            if room > 0 || last {
+                // Fails only when the stream is closed, and then the response says why.
+                let sent = stream.send_data(self.rest.split_to(room), last);
+                if last || sent.is_err() {
+                    self.stream = None;
+                }
+            } else if let Some(Err(_)) | None = ready!(stream.poll_capacity(cx)) {
+                self.stream = None;
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Sends no more. The call ends when its response is dropped too.
+    pub(super) fn cancel(&mut self) {
+        self.stream = None;
     }
 }
 

@@ -16,8 +16,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::connection::{is_unseen, status_of};
 use super::request::Dial;
-use super::requests::{Outbound, SharedOutbound};
-use crate::call::{Inbound, Outgoing, decode, expired};
+use super::requests::{Body, SharedOutbound};
+use crate::call::{Inbound, decode, expired};
 use crate::codec::{Codec, MessageLimits};
 use crate::metadata::Metadata;
 use crate::protocol::{ResponseError, ResponseHead};
@@ -133,7 +133,7 @@ type Reopen =
 /// Who sends the request.
 enum Request {
     /// This half, while it waits for the response.
-    Single(Outbound, Option<Again>),
+    Single(Body),
     /// A task of its own.
     Streamed(SharedOutbound),
 }
@@ -141,13 +141,15 @@ enum Request {
 /// What it takes to send a request once more.
 struct Again {
     dial: Dial,
-    body: Outgoing,
+    message: Bytes,
 }
 
 /// The untyped part of a call's receiving half.
 pub(super) struct Receive {
     state: State,
     request: Request,
+    /// There until the server has been heard of.
+    again: Option<Again>,
     limits: MessageLimits,
     deadline: Option<Instant>,
     /// Made when the call first waits.
@@ -163,9 +165,9 @@ impl Receive {
         dial: Dial,
         response: ResponseFuture,
         stream: SendStream<Bytes>,
-        body: Outgoing,
+        message: Bytes,
     ) -> Self {
-        let outbound = Outbound::whole(stream, body.clone());
+        let body = Body::new(stream, message.clone());
         Self {
             state: State::Headers(response),
             limits: dial.options.limits,
@@ -174,7 +176,8 @@ impl Receive {
             headers: Metadata::new(),
             trailers: Metadata::new(),
             _channel: dial.channel.clone(),
-            request: Request::Single(outbound, Some(Again { dial, body })),
+            request: Request::Single(body),
+            again: Some(Again { dial, message }),
         }
     }
 
@@ -188,6 +191,7 @@ impl Receive {
             trailers: Metadata::new(),
             _channel: dial.channel,
             request: Request::Streamed(outbound),
+            again: None,
         }
     }
 
@@ -226,9 +230,9 @@ impl Receive {
 
     /// Goes one state on, or gives a payload.
     fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        if let Request::Single(outbound, _) = &mut self.request {
+        if let Request::Single(body) = &mut self.request {
             // Ready or not: whether the server has an answer is asked below.
-            let _ = outbound.poll_pump(cx);
+            let _ = body.poll_pump(cx);
         }
         match &mut self.state {
             State::Headers(response) => {
@@ -237,7 +241,7 @@ impl Receive {
             }
             State::Messages(inbound) => match ready!(inbound.poll_payload(cx)) {
                 Ok(Some(payload)) => {
-                    self.forget_again();
+                    self.again = None;
                     return Poll::Ready(Some(payload));
                 }
                 Ok(None) => self.on_body_end(),
@@ -249,10 +253,8 @@ impl Receive {
             }
             State::Again(reopen) => match ready!(reopen.as_mut().poll(cx)) {
                 Ok((response, stream)) => {
-                    if let Request::Single(outbound, again) = &mut self.request
-                        && let Some(Again { body, .. }) = again.take()
-                    {
-                        *outbound = Outbound::whole(stream, body);
+                    if let Some(Again { message, .. }) = self.again.take() {
+                        self.request = Request::Single(Body::new(stream, message));
                     }
                     self.state = State::Headers(response);
                 }
@@ -287,22 +289,14 @@ impl Receive {
 
     /// The server never saw the request: once more, on a new connection if need be.
     fn send_again(&mut self, error: &h2::Error) {
-        match &mut self.request {
-            Request::Single(_, Some(again)) => {
+        match &self.again {
+            Some(again) => {
                 let dial = again.dial.clone();
                 self.state = State::Again(Box::pin(async move { dial.open().await }));
             }
-            Request::Single(_, None) | Request::Streamed(_) => {
-                self.fail(Status::unavailable(format!(
-                    "the server did not take the call: {error}"
-                )));
-            }
-        }
-    }
-
-    fn forget_again(&mut self) {
-        if let Request::Single(_, again) = &mut self.request {
-            *again = None;
+            None => self.fail(Status::unavailable(format!(
+                "the server did not take the call: {error}"
+            ))),
         }
     }
 
@@ -346,12 +340,10 @@ impl Receive {
     }
 
     fn stop_sending(&mut self) {
+        self.again = None;
         let over = || Status::cancelled("the call has ended");
         match &mut self.request {
-            Request::Single(outbound, again) => {
-                *again = None;
-                outbound.cancel(over());
-            }
+            Request::Single(body) => body.cancel(),
             Request::Streamed(outbound) => outbound.lock().cancel(over()),
         }
     }

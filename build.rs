@@ -21,11 +21,11 @@ const INCLUDES: [&str; 1] = ["proto"];
 fn main() -> io::Result<()> {
     println!("cargo:rerun-if-changed=src/codegen");
     codegen::compile(&["google/rpc/status.proto"], &INCLUDES)?;
-    builder()
+    Builder::new()
         .file_descriptor_set("health.bin")
         .compile(&["grpc/health/v1/health.proto"], &INCLUDES)?;
     // Both versions have the same messages, so they share one set of types and with it one implementation.
-    builder()
+    Builder::new()
         .file_descriptor_set("reflection.bin")
         .configure(|config| {
             config
@@ -44,14 +44,9 @@ fn main() -> io::Result<()> {
             &INCLUDES,
         )?;
     if env::var_os("CARGO_FEATURE_APP").is_some() {
-        builder()
+        Builder::new()
             .file_descriptor_set("stream.bin")
             .compile(&["stream.proto"], &INCLUDES)?;
     }
     Ok(())
-}
-
-fn builder() -> Builder {
-    // The runtime has no client yet.
-    Builder::new().without_client()
 }

@@ -1,11 +1,65 @@
-//! gRPC by hand on raw `h2` streams.
+//! gRPC by hand on raw `h2` streams: a library for services and clients, and a streaming server built on it.
 //!
-//! So far the vocabulary, the framing codec, one call on one stream, and the server. No client yet.
-#![allow(
-    dead_code,
-    unused_imports,
-    reason = "the client, which uses what nothing uses yet, comes next"
-)]
+//! The data path of a call, in the order in which the files are best read:
+//!
+//! ```text
+//! socket → 1 server/connection   accept, handshake, gathered writes; polls the calls
+//!          2 server/router       :path → method and its limits
+//!          3 server/handler      runs a handler to its status, whatever happens
+//!          4 call/recv           h2 DATA → FrameDecoder → Codec; window credit back when consumed
+//!          5 codec/frame         5-byte prefix, limit, meaning of END_STREAM
+//!            service/…           your handler
+//!          6 call/send           Codec → frames coalesced → capacity → DATA
+//!          7 status/wire         trailers
+//! socket ← 8 transport/io        one write for everything that became ready
+//! ```
+//!
+//! The client is the mirror: `client/channel` → `client/connection` → `client/request` → `client/responses`.
+//!
+//! # A server
+//!
+//! Generated code has a trait for each service (see [`codegen`](crate#features)); implement it and serve it:
+//!
+//! ```no_run
+//! use streamway::health::{Health, ServingStatus};
+//! use streamway::Server;
+//!
+//! # async fn serve() -> std::io::Result<()> {
+//! let health = Health::new();
+//! health.set("my.Service", ServingStatus::Serving);
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:9528").await?;
+//! let shutdown = std::future::pending();
+//! Server::new().add_service(health.service()).serve(listener, shutdown).await
+//! # }
+//! ```
+//!
+//! # A client
+//!
+//! ```no_run
+//! use streamway::Channel;
+//! use streamway::health::proto::HealthCheckRequest;
+//! use streamway::health::proto::health::HealthClient;
+//!
+//! # async fn check() -> Result<(), Box<dyn std::error::Error>> {
+//! let channel = Channel::connect("http://127.0.0.1:9528")?;
+//! let answer = HealthClient::new(channel).check(HealthCheckRequest::default()).send().await?;
+//! println!("{:?}", answer.status());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Cancel safety
+//!
+//! Dropping is cancelling, on both sides and at any moment: the peer sees RST_STREAM(CANCEL), a handler's future is
+//! dropped. The methods that send and receive single messages lose nothing when their futures are dropped.
+//!
+//! # Features
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `app` (default) | the binary: the streaming service, its store, the HTTP front, the command line |
+//! | `gzip` (default) | messages compressed with gzip |
+//! | `codegen` | `codegen`, for build scripts of other packages |
 
 // Generated code says `::streamway` wherever it is included, here too.
 extern crate self as streamway;

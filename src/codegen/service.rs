@@ -133,14 +133,12 @@ fn server(service: &Service, full_name: &str) -> String {
         // Not `service.handler(…)`: an rpc may have the name of a method of `Arc`.
         let handler = format!("<{s} as {name}>::{handler}");
         let body = match Shape::of(method) {
-            Shape::Unary => format!(
-                "let request = rx.only().await?;\n\
-                 tx.send(&{handler}(&service, &call, request).await?).await"
-            ),
-            Shape::ServerStreaming => format!(
-                "let request = rx.only().await?;\n\
-                 {handler}(&service, &call, request, &mut tx).await"
-            ),
+            Shape::Unary => {
+                format!("tx.send(&{handler}(&service, &call, rx.only().await?).await?).await")
+            }
+            Shape::ServerStreaming => {
+                format!("{handler}(&service, &call, rx.only().await?, &mut tx).await")
+            }
             Shape::ClientStreaming => {
                 format!("tx.send(&{handler}(&service, &call, &mut rx).await?).await")
             }

@@ -142,9 +142,9 @@ pub mod shapes {
                             .open::<super::Question, super::Answer>();
                         runner
                             .run(async {
-                                let request = rx.only().await?;
                                 tx.send(
-                                        &<S as Shapes>::unary(&service, &call, request).await?,
+                                        &<S as Shapes>::unary(&service, &call, rx.only().await?)
+                                            .await?,
                                     )
                                     .await
                             })
@@ -157,11 +157,10 @@ pub mod shapes {
                             .open::<super::Question, super::Answer>();
                         runner
                             .run(async {
-                                let request = rx.only().await?;
                                 <S as Shapes>::server_streaming(
                                         &service,
                                         &call,
-                                        request,
+                                        rx.only().await?,
                                         &mut tx,
                                     )
                                     .await
@@ -391,9 +390,9 @@ pub mod types {
                             .open::<super::question::Part, super::answer::part::Piece>();
                         runner
                             .run(async {
-                                let request = rx.only().await?;
                                 tx.send(
-                                        &<S as Types>::nested(&service, &call, request).await?,
+                                        &<S as Types>::nested(&service, &call, rx.only().await?)
+                                            .await?,
                                     )
                                     .await
                             })
@@ -409,11 +408,10 @@ pub mod types {
                             >();
                         runner
                             .run(async {
-                                let request = rx.only().await?;
                                 <S as Types>::other_package(
                                         &service,
                                         &call,
-                                        request,
+                                        rx.only().await?,
                                         &mut tx,
                                     )
                                     .await
@@ -427,9 +425,9 @@ pub mod types {
                             .open::<::prost_types::Timestamp, i32>();
                         runner
                             .run(async {
-                                let request = rx.only().await?;
                                 tx.send(
-                                        &<S as Types>::well_known(&service, &call, request).await?,
+                                        &<S as Types>::well_known(&service, &call, rx.only().await?)
+                                            .await?,
                                     )
                                     .await
                             })
@@ -441,9 +439,9 @@ pub mod types {
                         let (call, mut rx, mut tx, runner) = rpc.open::<(), ()>();
                         runner
                             .run(async {
-                                let request = rx.only().await?;
                                 tx.send(
-                                        &<S as Types>::nothing(&service, &call, request).await?,
+                                        &<S as Types>::nothing(&service, &call, rx.only().await?)
+                                            .await?,
                                     )
                                     .await
                             })
@@ -475,9 +473,9 @@ pub mod types {
                             >();
                         runner
                             .run(async {
-                                let request = rx.only().await?;
                                 tx.send(
-                                        &<S as Types>::text(&service, &call, request).await?,
+                                        &<S as Types>::text(&service, &call, rx.only().await?)
+                                            .await?,
                                     )
                                     .await
                             })
@@ -734,8 +732,9 @@ pub mod s {
                             .open::<super::Question, super::Answer>();
                         runner
                             .run(async {
-                                let request = rx.only().await?;
-                                tx.send(&<T as S>::r#type(&service, &call, request).await?)
+                                tx.send(
+                                        &<T as S>::r#type(&service, &call, rx.only().await?).await?,
+                                    )
                                     .await
                             })
                             .await;
@@ -747,8 +746,9 @@ pub mod s {
                             .open::<super::Question, super::Answer>();
                         runner
                             .run(async {
-                                let request = rx.only().await?;
-                                tx.send(&<T as S>::self_(&service, &call, request).await?)
+                                tx.send(
+                                        &<T as S>::self_(&service, &call, rx.only().await?).await?,
+                                    )
                                     .await
                             })
                             .await;
@@ -771,8 +771,9 @@ pub mod s {
                             .open::<super::Question, super::Answer>();
                         runner
                             .run(async {
-                                let request = rx.only().await?;
-                                tx.send(&<T as S>::new_(&service, &call, request).await?)
+                                tx.send(
+                                        &<T as S>::new_(&service, &call, rx.only().await?).await?,
+                                    )
                                     .await
                             })
                             .await;
@@ -784,8 +785,9 @@ pub mod s {
                             .open::<super::Question, super::Answer>();
                         runner
                             .run(async {
-                                let request = rx.only().await?;
-                                tx.send(&<T as S>::clone(&service, &call, request).await?)
+                                tx.send(
+                                        &<T as S>::clone(&service, &call, rx.only().await?).await?,
+                                    )
                                     .await
                             })
                             .await;
@@ -797,8 +799,9 @@ pub mod s {
                             .open::<super::Question, super::Answer>();
                         runner
                             .run(async {
-                                let request = rx.only().await?;
-                                tx.send(&<T as S>::methods(&service, &call, request).await?)
+                                tx.send(
+                                        &<T as S>::methods(&service, &call, rx.only().await?).await?,
+                                    )
                                     .await
                             })
                             .await;
@@ -810,9 +813,9 @@ pub mod s {
                             .open::<super::Question, super::Answer>();
                         runner
                             .run(async {
-                                let request = rx.only().await?;
                                 tx.send(
-                                        &<T as S>::service_name(&service, &call, request).await?,
+                                        &<T as S>::service_name(&service, &call, rx.only().await?)
+                                            .await?,
                                     )
                                     .await
                             })
@@ -825,9 +828,9 @@ pub mod s {
                             .open::<super::Question, super::Answer>();
                         runner
                             .run(async {
-                                let request = rx.only().await?;
                                 tx.send(
-                                        &<T as S>::lower_camel(&service, &call, request).await?,
+                                        &<T as S>::lower_camel(&service, &call, rx.only().await?)
+                                            .await?,
                                     )
                                     .await
                             })
@@ -840,9 +843,9 @@ pub mod s {
                             .open::<super::Question, super::Answer>();
                         runner
                             .run(async {
-                                let request = rx.only().await?;
                                 tx.send(
-                                        &<T as S>::http_get2(&service, &call, request).await?,
+                                        &<T as S>::http_get2(&service, &call, rx.only().await?)
+                                            .await?,
                                     )
                                     .await
                             })
@@ -1011,8 +1014,9 @@ pub mod old {
                             .open::<super::Question, super::Answer>();
                         runner
                             .run(async {
-                                let request = rx.only().await?;
-                                tx.send(&<S as Old>::ask(&service, &call, request).await?)
+                                tx.send(
+                                        &<S as Old>::ask(&service, &call, rx.only().await?).await?,
+                                    )
                                     .await
                             })
                             .await;
@@ -1111,9 +1115,9 @@ pub mod oldest {
                             .open::<super::Question, super::Answer>();
                         runner
                             .run(async {
-                                let request = rx.only().await?;
                                 tx.send(
-                                        &<S as Oldest>::ask(&service, &call, request).await?,
+                                        &<S as Oldest>::ask(&service, &call, rx.only().await?)
+                                            .await?,
                                     )
                                     .await
                             })

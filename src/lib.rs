@@ -69,6 +69,9 @@ pub mod client;
 pub mod codec;
 #[cfg(feature = "codegen")]
 pub mod codegen;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod health;
 pub mod metadata;
 pub mod method;

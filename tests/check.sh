@@ -1,15 +1,138 @@
 #!/usr/bin/env bash
-# Every check of the project, in the order of what it costs. What cannot run fails.
-set -euo pipefail
-cd "$(dirname "$0")/.."
-step() { printf '\n== %s\n' "$*"; }
+# Every check of the project, in the order of what it costs. What cannot run fails; nothing is skipped.
+#
+#   tests/check.sh            all of it: what a change has to pass
+#   tests/check.sh --quick    format, clippy and tests: while writing
+#   tests/check.sh STEP…      some of the steps: format clippy test doc features dependencies fuzz interop
+#
+# Needs Rust stable and nightly, and Go. Other tools are installed at the versions below, under target/tools.
+# FUZZ_SECONDS (10): how long each fuzz target runs, after its seeds and its corpus.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-step format
-cargo fmt --check
-step clippy
-cargo clippy --locked --all-targets -- -D warnings
-cargo clippy --locked --lib --no-default-features -- -D warnings
-step tests
-cargo test --locked
-step docs
-RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+readonly ALL=(format clippy test doc features dependencies fuzz interop)
+readonly QUICK=(format clippy test)
+readonly TARGET=${CARGO_TARGET_DIR:-$PWD/target}
+readonly TOOLS=$TARGET/tools
+export PATH=$TOOLS/bin:$PATH
+
+# The lean library: no-default-features, normal dependencies, itself included.
+readonly MAX_LEAN_CRATES=39
+
+step_format() {
+  cargo fmt --check
+  cargo fmt --check --manifest-path fuzz/Cargo.toml
+  local unformatted
+  unformatted=$(gofmt -l tests/interop/go)
+  [ -z "$unformatted" ] || fail "gofmt would change: $unformatted"
+}
+
+step_clippy() {
+  cargo clippy --locked --all-targets --all-features -- -D warnings
+  cargo clippy --locked --all-features --test interop -- -D warnings
+}
+
+# Unit and integration tests, examples in docs, the architecture, the seeds of the fuzz targets.
+step_test() {
+  cargo test --locked --all-features
+}
+
+step_doc() {
+  RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --all-features --document-private-items
+}
+
+# The library without its default features, then with each feature alone.
+step_features() {
+  local count feature
+  count=$(cargo tree --locked -e normal --no-default-features --prefix none | awk '{ print $1, $2 }' | sort -u | wc -l)
+  echo "the lean library is $count crates"
+  [ "$count" -le "$MAX_LEAN_CRATES" ] || fail "more than $MAX_LEAN_CRATES"
+  cargo clippy --locked --no-default-features -- -D warnings
+  for feature in $(awk '/^\[/ { inside = $0 == "[features]" } inside && /^[a-z0-9-]+ *=/ { print $1 }' Cargo.toml); do
+    [ "$feature" != default ] || continue
+    echo "feature $feature"
+    cargo clippy --locked --no-default-features --features "$feature" -- -D warnings
+  done
+}
+
+# Nothing unused, nothing banned, no licence or source that was not agreed to.
+step_dependencies() {
+  cargo_tool cargo-machete 0.9.2
+  cargo_tool cargo-deny 0.20.2
+  cargo machete
+  # A licence or a wrapper that nothing uses is not wrong.
+  cargo deny --offline check -A license-not-encountered -A unused-wrapper bans licenses sources
+}
+
+# The seeds and what earlier runs found once more, then a little further.
+step_fuzz() {
+  cargo_tool cargo-fuzz 0.13.2
+  cargo metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml >"$TARGET/fuzz-metadata.json" ||
+    fail "fuzz/Cargo.lock is out of date: cargo update --workspace --manifest-path fuzz/Cargo.toml"
+  cargo +nightly fuzz build --target-dir "$TARGET/fuzz" --codegen-units 16
+  local program name log
+  for program in fuzz/fuzz_targets/*.rs; do
+    name=$(basename "$program" .rs)
+    log=$TARGET/fuzz-$name.log
+    mkdir -p "fuzz/corpus/$name"
+    cargo +nightly fuzz run --target-dir "$TARGET/fuzz" --codegen-units 16 "$name" "fuzz/corpus/$name" "fuzz/seeds/$name" \
+      -- "-max_total_time=${FUZZ_SECONDS:-10}" >"$log" 2>&1 || { tail -n 60 "$log" >&2; fail "$name"; }
+    echo "$name: $(grep -o 'Done.*' "$log")"
+  done
+}
+
+# The release binary and the library against grpcurl and grpc-go.
+step_interop() {
+  go_tool github.com/fullstorydev/grpcurl/cmd/grpcurl v1.9.4
+  (cd tests/interop/go && go vet ./... && go build -o "$TOOLS/bin/interop" .)
+  cargo build --locked --release
+  STREAMWAY=$TARGET/release/streamway GRPCURL=$TOOLS/bin/grpcurl INTEROP=$TOOLS/bin/interop \
+    cargo test --locked --all-features --test interop
+}
+
+# cargo_tool NAME VERSION
+cargo_tool() {
+  grep -qs "^\"$1 $2 " "$TOOLS/.crates.toml" ||
+    # Without optimizations: built four times as fast, and fast enough.
+    CARGO_PROFILE_DEV_DEBUG=0 env -u CARGO_TARGET_DIR \
+      cargo install --quiet --locked --debug --root "$TOOLS" --version "=$2" "$1"
+}
+
+# go_tool PACKAGE VERSION
+go_tool() {
+  local program=$TOOLS/bin/${1##*/}
+  [ -x "$program" ] && go version -m "$program" | grep -q "^[[:space:]]mod[[:space:]].*[[:space:]]$2[[:space:]]" ||
+    GOBIN=$TOOLS/bin go install "$1@$2"
+}
+
+fail() {
+  echo "error: $*" >&2
+  exit 1
+}
+
+case ${1-} in
+  "") steps=("${ALL[@]}") ;;
+  --quick) steps=("${QUICK[@]}") ;;
+  *) steps=("$@") ;;
+esac
+for step in "${steps[@]}"; do
+  [[ " ${ALL[*]} " == *" $step "* ]] || fail "no step $step; there are: ${ALL[*]}"
+done
+
+mkdir -p "$TOOLS/bin"
+summary=()
+failed=0
+for step in "${steps[@]}"; do
+  printf '\n== %s\n' "$step"
+  started=$SECONDS
+  # In a shell of its own, where the first command that fails ends the step; the steps after it run all the same.
+  (set -e; "step_$step")
+  code=$?
+  row=$(printf '%-6s %-12s %4d s' "$([ $code = 0 ] && echo ok || echo FAILED)" "$step" $((SECONDS - started)))
+  echo "-- $row"
+  summary+=("$row")
+  [ $code = 0 ] || failed=1
+done
+printf '\n'
+printf '%s\n' "${summary[@]}"
+exit $failed

@@ -168,7 +168,7 @@ mod tests {
     fn a_grpc_status_wins_over_the_http_status() {
         match parse(503, &[("grpc-status", "5")], true) {
             Err(HeadError::TrailersOnly(Err(status), _)) => {
-                assert_eq!(status.code(), Code::NotFound)
+                assert_eq!(status.code(), Code::NotFound);
             }
             other => panic!("{other:?}"),
         }

@@ -1,11 +1,12 @@
-//! The arrows of docs/architecture.md, and house rules that a compiler does not know, checked on the source itself.
+//! The arrows of docs/architecture.md, the names in docs/spec-map.md, and house rules that a compiler does not know,
+//! checked on the source itself.
 //!
 //! In: every `.rs` file. Out: each breach with its file and line. Not here: what clippy, rustdoc and cargo-deny find.
 
 #[path = "architecture/names.rs"]
 mod names;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::Path;
 
@@ -70,6 +71,58 @@ fn tonic_is_named_nowhere() {
         found.extend(tonic_in_lock(&text(file)).map(|line| format!("{file}: {line}")));
     }
     assert!(found.is_empty(), "\n{}\n", found.join("\n"));
+}
+
+#[test]
+fn the_spec_map_has_every_rule_and_names_what_exists() {
+    let map = text("docs/spec-map.md");
+    let rows: Vec<&str> = map
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| |"))
+        .collect();
+    let sources: Vec<String> = ["src", "tests"]
+        .iter()
+        .flat_map(|folder| rust_files(folder))
+        .collect();
+    let functions: HashSet<String> = sources
+        .iter()
+        .flat_map(|file| functions(&tokens(&text(file))))
+        .collect();
+    let mut found = Vec::new();
+    for (number, row) in (1..).zip(&rows) {
+        let [_, label, _, code, test, _] = row.split('|').map(str::trim).collect::<Vec<_>>()[..]
+        else {
+            found.push(format!("{row}: not four columns"));
+            continue;
+        };
+        if label.parse() != Ok(number) {
+            found.push(format!("{row}: rule {number} should stand here"));
+        }
+        let files = quoted(code)
+            .filter(|name| name.ends_with(".rs") && !sources.contains(&format!("src/{name}")));
+        let tests = quoted(test).filter(|name| !functions.contains(*name));
+        found.extend(
+            files
+                .chain(tests)
+                .map(|name| format!("rule {label}: there is no {name}")),
+        );
+    }
+    assert_eq!(rows.len(), 67, "rules in docs/spec-map.md");
+    assert!(found.is_empty(), "\n{}\n", found.join("\n"));
+}
+
+/// What stands between backticks.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// The names of all functions in a source.
+fn functions(tokens: &[Token]) -> Vec<String> {
+    let name = |two: &[Token]| match [&two[0].kind, &two[1].kind] {
+        [Kind::Word(word), Kind::Word(name)] if word == "fn" => Some(name.clone()),
+        _ => None,
+    };
+    tokens.windows(2).filter_map(name).collect()
 }
 
 fn tonic_in_lock(lock: &str) -> impl Iterator<Item = &str> {

@@ -253,6 +253,10 @@ impl Target {
         if host.is_empty() {
             return Err(wrong("has no host"));
         }
+        let has_port = authority.as_str().len() > host.len();
+        if has_port && authority.port_u16().is_none() {
+            return Err(wrong("has a port that is no number up to 65535"));
+        }
         Ok(Self {
             host: host
                 .trim_start_matches('[')

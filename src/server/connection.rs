@@ -1,17 +1,15 @@
 //! One connection: its streams become calls, and everything that became ready leaves in one write.
 //!
-//! In: a socket. Out: answers. The connection's own task polls its calls; nothing is handed to another thread.
+//! In: a socket. Out: answers. Not here: who polls the calls (`calls`).
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use h2::RecvStream;
 use h2::server::{Connection, SendResponse};
 use http::Request;
@@ -19,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::calls::Calls;
 use super::handler::Rpc;
 use super::{CallFuture, Serving};
 use crate::call::{Facts, Inbound, Phase, Respond, Shared, refuse, status_of};
@@ -58,7 +57,7 @@ pub(super) async fn serve<Io>(
     let mut connection = Serve {
         h2,
         flush,
-        calls: FuturesUnordered::new(),
+        calls: Calls::new(),
         serving,
         peer,
         phase: phase.clone(),
@@ -85,7 +84,7 @@ pub(super) async fn serve<Io>(
 struct Serve<Io> {
     h2: Connection<Gathered<Io>, Bytes>,
     flush: Flush<Io>,
-    calls: FuturesUnordered<CallFuture>,
+    calls: Calls,
     serving: Arc<Serving>,
     peer: Option<SocketAddr>,
     phase: watch::Receiver<Phase>,
@@ -109,7 +108,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Serve<Io> {
         loop {
             match self.h2.poll_accept(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => {
-                    self.calls.extend(self.start(request, respond));
+                    if let Some(call) = self.start(request, respond) {
+                        self.calls.push(call);
+                    }
                     continue;
                 }
                 Poll::Ready(Some(Err(error))) => {
@@ -119,11 +120,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Serve<Io> {
                 Poll::Ready(None) => return Poll::Ready(()),
                 Poll::Pending => {}
             }
-            match self.calls.poll_next_unpin(cx) {
-                // What the call sent is in h2's hands; go round to have it written.
-                Poll::Ready(Some(())) => {}
-                Poll::Ready(None) | Poll::Pending => return Poll::Pending,
-            }
+            // What a call that ended has sent is in h2's hands; go round to have it written.
+            ready!(self.calls.poll(cx));
         }
     }
 

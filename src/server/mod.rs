@@ -2,6 +2,7 @@
 //!
 //! In: services, a listener, a future that says when to stop. Out: answers. Not here: one call (`call`).
 
+mod calls;
 mod config;
 mod connection;
 mod handler;

@@ -196,6 +196,37 @@ async fn both_halves_of_an_exchange_work_at_once_and_messages_leave_when_the_sen
     sending.await.expect("no panic");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_multi_thread_runtime_calls_stream_end_and_are_dropped_as_well() {
+    let fixture = Fixture::default();
+    let dropped = Arc::clone(&fixture.dropped);
+    let server = Server::new().drain_timeout(Duration::ZERO);
+    let (served, channel) = serve_with(server, fixture).await;
+    let exchange = channel.bidi::<RawMessage, RawMessage>(ECHO).start();
+    let (mut tx, mut rx) = exchange.await.expect("served").split();
+    let sending = tokio::spawn(async move {
+        for n in 0..100_000u32 {
+            let message = RawMessage(Bytes::copy_from_slice(&n.to_be_bytes()));
+            tx.send(&message).await.expect("open");
+        }
+        tx.finish();
+    });
+    for n in 0..100_000u32 {
+        let message = rx.message().await.expect("OK").expect("not yet the end");
+        assert_eq!(message.0[..], n.to_be_bytes());
+    }
+    assert_eq!(rx.message().await.expect("OK"), None);
+    sending.await.expect("no panic");
+    timeout(LONG, dropped.notified()).await.expect("dropped");
+
+    let call = channel.server_streaming::<_, RawMessage>(FOREVER, raw(b""));
+    let mut responses = call.start().await.expect("served");
+    responses.message().await.expect("OK").expect("endless");
+    served.stop();
+    timeout(LONG, dropped.notified()).await.expect("dropped");
+    timeout(LONG, served.ended()).await.expect("drained");
+}
+
 #[tokio::test]
 async fn gzip_is_negotiated_and_a_bomb_is_cut_at_the_limit() {
     let mut config = streamway::server::Config::default();

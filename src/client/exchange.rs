@@ -13,6 +13,8 @@ use crate::status::Status;
 pub struct Upload<Req, Res> {
     requests: Requests<Req>,
     responses: Responses<Res>,
+    /// The server's answer, when it came before the request was finished.
+    early: Option<Result<Res, Status>>,
 }
 
 impl<Req: Codec, Res: Codec> Upload<Req, Res> {
@@ -20,13 +22,15 @@ impl<Req: Codec, Res: Codec> Upload<Req, Res> {
         Self {
             requests,
             responses,
+            early: None,
         }
     }
 
     /// Sends one message; waits while the server or the network is slow.
     ///
     /// # Errors
-    /// The server's own status when it has ended the call; RESOURCE_EXHAUSTED over the send limit.
+    /// The server's own status when it has ended the call; CANCELLED when it has answered already, and then
+    /// [`Upload::finish`] has its answer. RESOURCE_EXHAUSTED over the send limit: the call goes on.
     ///
     /// # Cancel safety
     /// A dropped future sent either the whole message or nothing of it.
@@ -35,11 +39,15 @@ impl<Req: Codec, Res: Codec> Upload<Req, Res> {
             return Ok(());
         };
         if self.requests.is_open() {
-            // This message could not be sent; the call goes on.
             return Err(status);
         }
-        // The call has ended: the server says why, unless it ended well, without what was to come.
-        self.responses.outcome().await.and(Err(status))
+        if self.early.is_none() {
+            self.early = Some(self.responses.only().await);
+        }
+        match &self.early {
+            Some(Err(ended)) => Err(ended.clone()),
+            Some(Ok(_)) | None => Err(status),
+        }
     }
 
     /// Tells the server that there are no more messages and waits for its answer.
@@ -64,9 +72,13 @@ impl<Req: Codec, Res: Codec> Upload<Req, Res> {
         let Self {
             requests,
             mut responses,
+            early,
         } = self;
         requests.finish();
-        let message = responses.only().await?;
+        let message = match early {
+            Some(answer) => answer?,
+            None => responses.only().await?,
+        };
         let (headers, trailers) = responses.into_metadata();
         Ok(super::Response {
             headers,

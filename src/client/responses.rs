@@ -68,12 +68,6 @@ impl<T> Responses<T> {
             mem::take(&mut self.receive.trailers),
         )
     }
-
-    /// Waits for the end of a call whose messages are of no more use.
-    pub(super) async fn outcome(&mut self) -> Result<(), Status> {
-        while poll_fn(|cx| self.receive.poll_payload(cx)).await?.is_some() {}
-        Ok(())
-    }
 }
 
 impl<T: Codec> Responses<T> {

@@ -190,16 +190,27 @@ async fn accept<L: Listener>(
             () = &mut shutdown => return,
             accepted = listener.accept() => accepted,
         };
-        let served = accepted.and_then(|(socket, peer)| serve(socket, peer));
-        if let Err(error) = served {
-            // Out of descriptors, most often: the connection stays in the listener's queue, so do not spin on it.
-            tracing::warn!(%error, "cannot accept a connection");
-            let paused = timeout(ACCEPT_PAUSE, &mut shutdown).await;
-            if paused.is_ok() {
-                return;
-            }
+        let Err(error) = accepted.and_then(|(socket, peer)| serve(socket, peer)) else {
+            continue;
+        };
+        if is_clients_fault(&error) {
+            tracing::debug!(%error, "a client left before it was accepted");
+            continue;
+        }
+        // Out of descriptors, most often: the connection stays in the listener's queue, so do not spin on it.
+        tracing::warn!(%error, "cannot accept a connection");
+        if timeout(ACCEPT_PAUSE, &mut shutdown).await.is_ok() {
+            return;
         }
     }
+}
+
+/// Whether an error of accept is about that one connection (accept(2), "Error handling").
+fn is_clients_fault(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+    )
 }
 
 /// How long to wait after a connection could not be accepted. 50 ms: soon enough for a client, rare enough for a log.

@@ -26,7 +26,7 @@ const MAX_WAITING: usize = 1024;
 pub(super) struct Threads(Vec<Thread>);
 
 struct Thread {
-    sockets: mpsc::Sender<(std::net::TcpStream, Option<SocketAddr>)>,
+    sockets: mpsc::Sender<(std::net::TcpStream, Option<SocketAddr>, Counted)>,
     /// How many connections the thread has.
     load: Arc<AtomicUsize>,
     /// Closed when the thread has ended.
@@ -55,14 +55,11 @@ impl Threads {
             .iter()
             .min_by_key(|thread| thread.load.load(Ordering::Relaxed));
         let thread = least.expect("there is at least one thread");
-        let counted = thread.sockets.try_send((socket.into_std()?, peer));
-        match counted {
-            Ok(()) => {
-                thread.load.fetch_add(1, Ordering::Relaxed);
-                Ok(())
-            }
-            Err(_) => Err(io::Error::other("too many connections wait for a thread")),
-        }
+        let handed = (socket.into_std()?, peer, Counted::new(&thread.load));
+        thread
+            .sockets
+            .try_send(handed)
+            .map_err(|_| io::Error::other("too many connections wait for a thread"))
     }
 
     /// Waits until every connection has ended.
@@ -85,12 +82,11 @@ impl Thread {
         let (keep, dropped) = oneshot::channel::<()>();
         let (end, ended) = oneshot::channel();
         let load = Arc::new(AtomicUsize::new(0));
-        let (serving, phase, counter) = (Arc::clone(serving), phase.clone(), Arc::clone(&load));
+        let (serving, phase) = (Arc::clone(serving), phase.clone());
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let serve = async move {
             let mut connections = JoinSet::new();
-            while let Some((socket, peer)) = waiting.recv().await {
-                let counted = Counted(Arc::clone(&counter));
+            while let Some((socket, peer, counted)) = waiting.recv().await {
                 while connections.try_join_next().is_some() {}
                 match TcpStream::from_std(socket) {
                     Ok(socket) => {
@@ -125,6 +121,13 @@ impl Thread {
             ended,
             _keep: keep,
         })
+    }
+}
+
+impl Counted {
+    fn new(load: &Arc<AtomicUsize>) -> Self {
+        load.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(load))
     }
 }
 

@@ -28,8 +28,8 @@ impl Listener for TcpListener {
 
     async fn accept(&mut self) -> io::Result<(TcpStream, Option<SocketAddr>)> {
         let (socket, peer) = Self::accept(self).await?;
-        // Writes are gathered already; waiting for more would only add latency.
-        socket.set_nodelay(true)?;
+        // Writes are gathered already; waiting for more would only add latency. Fails only when the client has left.
+        let _ = socket.set_nodelay(true);
         Ok((socket, Some(peer)))
     }
 }

@@ -11,7 +11,9 @@ use streamway::{Channel, Code, Encoding, MessageLimits, Metadata};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
-use crate::support::{COUNT, ECHO, FOREVER, Fixture, HANG, JOIN, PANIC, REFUSE, REVERSE, Served};
+use crate::support::{
+    COUNT, EARLY, ECHO, FOREVER, Fixture, HANG, JOIN, PANIC, REFUSE, REVERSE, Served,
+};
 
 /// Longer than anything here takes; a test that hangs fails.
 const LONG: Duration = Duration::from_secs(60);
@@ -168,6 +170,24 @@ async fn an_upload_that_is_refused_says_why() {
     let status = status.await.expect("the refusal arrives");
     assert_eq!(status.code(), Code::FailedPrecondition);
     assert_eq!(status.message(), "not today");
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_before_the_end_of_an_upload_is_not_lost() {
+    let (_served, channel) = serve().await;
+    let call = channel.client_streaming::<_, RawMessage>(EARLY);
+    let mut upload = call.start().await.expect("served");
+    let status = timeout(LONG, async {
+        loop {
+            if let Err(status) = upload.send(&raw(b"more")).await {
+                return status;
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    let status = status.await.expect("the answer arrives");
+    assert_eq!(status.code(), Code::Cancelled);
+    assert_eq!(upload.finish().await.expect("OK"), raw(b"early"));
 }
 
 #[tokio::test]

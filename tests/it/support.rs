@@ -17,9 +17,12 @@ pub(crate) const HANG: Method = Method::new("/t.T/Hang", MethodKind::Unary);
 pub(crate) const JOIN: Method = Method::new("/t.T/Join", MethodKind::ClientStreaming);
 pub(crate) const REVERSE: Method = Method::new("/t.T/Reverse", MethodKind::Unary);
 pub(crate) const REFUSE: Method = Method::new("/t.T/Refuse", MethodKind::ClientStreaming);
+pub(crate) const EARLY: Method = Method::new("/t.T/Early", MethodKind::ClientStreaming);
 pub(crate) const FOREVER: Method = Method::new("/t.T/Forever", MethodKind::ServerStreaming);
 
-const METHODS: &[Method] = &[COUNT, ECHO, PANIC, HANG, JOIN, REVERSE, REFUSE, FOREVER];
+const METHODS: &[Method] = &[
+    COUNT, ECHO, PANIC, HANG, JOIN, REVERSE, REFUSE, FOREVER, EARLY,
+];
 
 /// A service of every shape.
 #[derive(Clone, Default)]
@@ -112,6 +115,11 @@ impl Fixture {
             REFUSE => {
                 rx.message().await?;
                 Err(Status::failed_precondition("not today"))
+            }
+            // Answers the first message and reads no more.
+            EARLY => {
+                rx.message().await?;
+                tx.send(&RawMessage(Bytes::from_static(b"early"))).await
             }
             FOREVER => {
                 let message = RawMessage(Bytes::from_static(&[7; 1000]));

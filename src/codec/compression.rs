@@ -237,6 +237,12 @@ impl From<DecompressError> for Status {
 
 #[cfg(test)]
 mod tests {
+    use std::hash::{DefaultHasher, Hasher};
+
+    use bytes::BytesMut;
+
+    use super::super::frame::{FrameDecoder, encode_frame};
+    use super::super::{MessageLimits, RawMessage};
     use super::*;
 
     fn compressing() -> impl Iterator<Item = Encoding> {
@@ -271,6 +277,29 @@ mod tests {
                 );
             }
             assert!(decompress(encoding, &packed, 1 << 20).is_ok());
+        }
+    }
+
+    #[test]
+    fn what_does_not_compress_fits_in_a_frame_for_a_message_of_its_size() {
+        // Any hash of a counter looks random to a compressor.
+        let noise = (0..30_000u64).flat_map(|n| {
+            let mut hasher = DefaultHasher::new();
+            hasher.write_u64(n);
+            hasher.finish().to_ne_bytes()
+        });
+        let noise: Vec<u8> = noise.collect();
+        for encoding in compressing() {
+            for len in [1, 100, noise.len()] {
+                let message = RawMessage(Bytes::copy_from_slice(&noise[..len]));
+                let mut wire = BytesMut::new();
+                encode_frame(&message, encoding, MessageLimits::default(), &mut wire)
+                    .expect("in memory");
+                let mut decoder = FrameDecoder::new(len);
+                decoder.push(wire.freeze());
+                let frame = decoder.next_frame().expect("within the limit");
+                assert!(frame.is_some(), "{encoding:?} {len}");
+            }
         }
     }
 

@@ -58,7 +58,7 @@
 //! | feature | what it adds |
 //! |---|---|
 //! | `app` (default) | the binary: the streaming service, its store, the HTTP front, the command line |
-//! | `gzip` (default) | messages compressed with gzip |
+//! | `gzip` (default), `deflate`, `zstd`, `brotli`, `snappy` | messages compressed so, in both directions |
 //! | `codegen` | `codegen`, for build scripts of other packages |
 
 // Generated code says `::streamway` wherever it is included, here too.

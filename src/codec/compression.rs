@@ -7,14 +7,15 @@ use std::fmt;
 use std::io::{self, Read};
 
 use bytes::Bytes;
+use http::header::HeaderValue;
 
 use crate::status::Status;
 
 macro_rules! encodings {
-    ($($(#[doc = $doc:literal])* #[cfg($cfg:meta)] $name:ident = $text:literal;)*) => {
+    ($($(#[doc = $doc:literal])* #[cfg($cfg:meta)] $name:ident = $text:literal, $algorithm:ident;)*) => {
         /// How the messages of a stream may be compressed, as `grpc-encoding` names it.
         ///
-        /// What a build supports is chosen by the features `gzip` and its like.
+        /// What a build supports is chosen by the features of the same names.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum Encoding {
@@ -25,7 +26,7 @@ macro_rules! encodings {
         }
 
         impl Encoding {
-            /// Every encoding that this build supports, in the order in which it prefers them.
+            /// Every encoding that this build supports, as `grpc-accept-encoding` lists them.
             pub const SUPPORTED: &[Self] = &[Self::Identity, $(#[cfg($cfg)] Self::$name,)*];
 
             /// The name on the wire.
@@ -36,13 +37,58 @@ macro_rules! encodings {
                 }
             }
         }
+
+        /// Compresses one message; a new context for every message (PROTOCOL-HTTP2.md, "Message-Encoding").
+        pub(crate) fn compress(encoding: Encoding, plain: &[u8]) -> Result<Bytes, CompressError> {
+            match encoding {
+                Encoding::Identity => Ok(Bytes::copy_from_slice(plain)),
+                $(
+                    #[cfg($cfg)]
+                    Encoding::$name => super::algorithms::$algorithm::compress(plain)
+                        .map(Bytes::from)
+                        .map_err(CompressError),
+                )*
+            }
+        }
+
+        /// Decompresses one message to at most `limit` bytes; what is beyond is never produced.
+        pub(crate) fn decompress(
+            encoding: Encoding,
+            packed: &Bytes,
+            limit: usize,
+        ) -> Result<Bytes, DecompressError> {
+            match encoding {
+                Encoding::Identity if packed.len() > limit => Err(DecompressError::TooLarge { limit }),
+                Encoding::Identity => Ok(packed.clone()),
+                $(
+                    #[cfg($cfg)]
+                    Encoding::$name => read_bounded(
+                        encoding,
+                        super::algorithms::$algorithm::reader(packed),
+                        limit,
+                    ),
+                )*
+            }
+        }
     };
 }
 
 encodings! {
     /// RFC 1952.
     #[cfg(feature = "gzip")]
-    Gzip = "gzip";
+    Gzip = "gzip", gzip;
+    /// The zlib format, RFC 1950, as HTTP means the word.
+    #[cfg(feature = "deflate")]
+    Deflate = "deflate", deflate;
+    /// RFC 8878.
+    #[cfg(feature = "zstd")]
+    Zstd = "zstd", zstd;
+    /// RFC 7932.
+    #[cfg(feature = "brotli")]
+    Brotli = "br", brotli;
+    /// Snappy's framing format.
+    #[cfg(feature = "snappy")]
+    Snappy = "snappy", snappy;
 }
 
 impl Encoding {
@@ -82,12 +128,51 @@ impl AcceptEncoding {
 }
 
 /// Every encoding that this build reads, as `grpc-accept-encoding` lists them; `None` when only identity.
-pub(crate) const fn supported_list() -> Option<&'static str> {
-    if cfg!(feature = "gzip") {
-        Some("identity,gzip")
-    } else {
-        None
+pub(crate) fn supported_list() -> Option<HeaderValue> {
+    match Encoding::SUPPORTED {
+        [_] => None,
+        _ => Some(HeaderValue::from_static(SUPPORTED_LIST)),
     }
+}
+
+/// The names of [`Encoding::SUPPORTED`], joined when the crate is compiled.
+const SUPPORTED_LIST: &str = match std::str::from_utf8(&joined::<{ joined_len() }>()) {
+    Ok(list) => list,
+    Err(_) => "",
+};
+
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "evaluated by the compiler, which refuses an overflow"
+)]
+const fn joined_len() -> usize {
+    let (mut len, mut rest) = (0usize, Encoding::SUPPORTED);
+    while let [encoding, more @ ..] = rest {
+        len += encoding.name().len() + 1;
+        rest = more;
+    }
+    len - 1
+}
+
+#[expect(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "evaluated by the compiler, which refuses what is out of bounds"
+)]
+const fn joined<const LEN: usize>() -> [u8; LEN] {
+    let mut list = [b','; LEN];
+    let (mut at, mut rest) = (0, Encoding::SUPPORTED);
+    while let [encoding, more @ ..] = rest {
+        let mut name = encoding.name().as_bytes();
+        while let [byte, tail @ ..] = name {
+            list[at] = *byte;
+            at += 1;
+            name = tail;
+        }
+        at += 1;
+        rest = more;
+    }
+    list
 }
 
 /// The failure of a compressor, which is this side's own.
@@ -101,52 +186,25 @@ pub(crate) enum DecompressError {
     TooLarge { limit: usize },
 }
 
-/// Compresses one message; a new context for every message (PROTOCOL-HTTP2.md, "Message-Encoding").
-pub(crate) fn compress(encoding: Encoding, plain: &[u8]) -> Result<Bytes, CompressError> {
-    match encoding {
-        Encoding::Identity => Ok(Bytes::copy_from_slice(plain)),
-        #[cfg(feature = "gzip")]
-        Encoding::Gzip => {
-            let mut packed = Vec::new();
-            let mut reader = flate2::bufread::GzEncoder::new(plain, flate2::Compression::fast());
-            reader.read_to_end(&mut packed).map_err(CompressError)?;
-            Ok(packed.into())
-        }
-    }
-}
-
-/// Decompresses one message to at most `limit` bytes; what is beyond is never produced.
-pub(crate) fn decompress(
-    encoding: Encoding,
-    packed: &Bytes,
-    limit: usize,
-) -> Result<Bytes, DecompressError> {
-    match encoding {
-        Encoding::Identity if packed.len() > limit => Err(DecompressError::TooLarge { limit }),
-        Encoding::Identity => Ok(packed.clone()),
-        #[cfg(feature = "gzip")]
-        Encoding::Gzip => read_bounded(
-            encoding,
-            flate2::bufread::MultiGzDecoder::new(packed.as_ref()),
-            limit,
-        ),
-    }
-}
-
 #[cfg_attr(
-    not(feature = "gzip"),
+    not(any(
+        feature = "gzip",
+        feature = "deflate",
+        feature = "zstd",
+        feature = "brotli",
+        feature = "snappy"
+    )),
     expect(dead_code, reason = "every encoding but identity uses it")
 )]
 fn read_bounded(
     encoding: Encoding,
-    reader: impl Read,
+    reader: io::Result<impl Read>,
     limit: usize,
 ) -> Result<Bytes, DecompressError> {
     let mut plain = Vec::new();
     let one_more = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
     reader
-        .take(one_more)
-        .read_to_end(&mut plain)
+        .and_then(|reader| reader.take(one_more).read_to_end(&mut plain))
         .map_err(|error| DecompressError::Corrupt(encoding, error))?;
     if plain.len() > limit {
         return Err(DecompressError::TooLarge { limit });
@@ -171,59 +229,137 @@ impl From<DecompressError> for Status {
                 encoding.name()
             )),
             DecompressError::TooLarge { limit } => Self::resource_exhausted(format!(
-                "received message larger than max (over {limit} after decompression vs. {limit})"
+                "received message after decompression larger than max {limit}"
             )),
         }
     }
 }
 
-#[cfg(all(test, feature = "gzip"))]
+#[cfg(test)]
 mod tests {
+    use std::hash::{DefaultHasher, Hasher};
+
+    use bytes::BytesMut;
+
+    use super::super::frame::{FrameDecoder, encode_frame};
+    use super::super::{MessageLimits, RawMessage};
     use super::*;
+
+    fn compressing() -> impl Iterator<Item = Encoding> {
+        let all = Encoding::SUPPORTED.iter().copied();
+        all.filter(|encoding| *encoding != Encoding::Identity)
+    }
 
     #[test]
     fn a_message_survives_every_encoding() {
-        let plain = Bytes::from("a message, ".repeat(1000));
-        for &encoding in Encoding::SUPPORTED {
+        let plain = Bytes::from("a message, ".repeat(20_000));
+        for encoding in compressing() {
+            for plain in [plain.clone(), plain.slice(..1), Bytes::new()] {
+                let packed = compress(encoding, &plain).expect("in memory");
+                let back = decompress(encoding, &packed, plain.len()).expect("just compressed");
+                assert_eq!(back, plain, "{encoding:?}");
+            }
             let packed = compress(encoding, &plain).expect("in memory");
-            let back = decompress(encoding, &packed, plain.len()).expect("just compressed");
-            assert_eq!(back, plain, "{encoding:?}");
-            assert!(encoding == Encoding::Identity || packed.len() < plain.len());
+            assert!(packed.len() < plain.len() / 10, "{encoding:?}");
         }
     }
 
     #[test]
     fn a_bomb_is_cut_at_the_limit() {
-        let packed = compress(Encoding::Gzip, &vec![0; 1 << 20]).expect("in memory");
-        assert!(packed.len() < 10_000);
-        let error =
-            decompress(Encoding::Gzip, &packed, (1 << 20) - 1).expect_err("one byte too many");
-        assert!(matches!(error, DecompressError::TooLarge { .. }));
-        assert!(decompress(Encoding::Gzip, &packed, 1 << 20).is_ok());
-    }
-
-    #[test]
-    fn corrupt_and_cut_data_are_errors() {
-        let packed = compress(Encoding::Gzip, b"some message").expect("in memory");
-        for bad in [
-            Bytes::from_static(b"no gzip"),
-            packed.slice(..packed.len() - 1),
-            Bytes::new(),
-        ] {
-            assert!(
-                matches!(
-                    decompress(Encoding::Gzip, &bad, 100),
-                    Err(DecompressError::Corrupt(..))
-                ),
-                "{bad:?}"
-            );
+        for encoding in compressing() {
+            let packed = compress(encoding, &vec![0; 1 << 20]).expect("in memory");
+            assert!(packed.len() < 60_000, "{encoding:?}");
+            for limit in [0, 1000, (1 << 20) - 1] {
+                let error = decompress(encoding, &packed, limit).expect_err("too many");
+                assert!(
+                    matches!(error, DecompressError::TooLarge { .. }),
+                    "{encoding:?} {error:?}"
+                );
+            }
+            assert!(decompress(encoding, &packed, 1 << 20).is_ok());
         }
     }
 
     #[test]
+    fn what_does_not_compress_fits_in_a_frame_for_a_message_of_its_size() {
+        // Any hash of a counter looks random to a compressor.
+        let noise = (0..30_000u64).flat_map(|n| {
+            let mut hasher = DefaultHasher::new();
+            hasher.write_u64(n);
+            hasher.finish().to_ne_bytes()
+        });
+        let noise: Vec<u8> = noise.collect();
+        for encoding in compressing() {
+            for len in [1, 100, noise.len()] {
+                let message = RawMessage(Bytes::copy_from_slice(&noise[..len]));
+                let mut wire = BytesMut::new();
+                encode_frame(&message, encoding, MessageLimits::default(), &mut wire)
+                    .expect("in memory");
+                let mut decoder = FrameDecoder::new(len);
+                decoder.push(wire.freeze());
+                let frame = decoder.next_frame().expect("within the limit");
+                assert!(frame.is_some(), "{encoding:?} {len}");
+            }
+        }
+    }
+
+    #[test]
+    fn corrupt_and_cut_data_are_errors() {
+        let plain = Bytes::from("some message, ".repeat(10));
+        for encoding in compressing() {
+            let corrupt = |bad: Bytes| {
+                let read = decompress(encoding, &bad, 1000);
+                match read {
+                    Err(DecompressError::Corrupt(..)) => true,
+                    // No byte, no frame: some encoders' form of an empty message.
+                    Ok(plain) => plain.is_empty() && bad.is_empty(),
+                    Err(DecompressError::TooLarge { .. }) => false,
+                }
+            };
+            assert!(corrupt(Bytes::from_static(b"never compressed")));
+            let packed = compress(encoding, &plain).expect("in memory");
+            for cut in 0..packed.len() {
+                let whole_chunks = encoding.name() == "snappy" && cut == SNAPPY_HEADER_LEN;
+                assert!(
+                    whole_chunks || corrupt(packed.slice(..cut)),
+                    "{encoding:?} cut at {cut} of {}",
+                    packed.len()
+                );
+            }
+        }
+    }
+
+    /// Between two chunks of the framing format, a stream without an end is a whole one.
+    const SNAPPY_HEADER_LEN: usize = 10;
+
+    #[cfg(feature = "zstd")]
+    #[test]
+    fn a_zstd_frame_that_asks_for_a_large_window_is_refused_before_it_has_it() {
+        // Magic number, a header with a window descriptor of 2^31 bytes, one last raw block of a byte.
+        let wire =
+            Bytes::from_static(&[0x28, 0xb5, 0x2f, 0xfd, 0x00, 0xa8, 0x09, 0x00, 0x00, b'x']);
+        let read = decompress(Encoding::Zstd, &wire, 100);
+        assert!(
+            matches!(read, Err(DecompressError::Corrupt(..))),
+            "{read:?}"
+        );
+    }
+
+    #[test]
+    fn the_list_has_every_encoding_of_the_build() {
+        let names: Vec<_> = Encoding::SUPPORTED.iter().map(|one| one.name()).collect();
+        assert_eq!(SUPPORTED_LIST, names.join(","));
+        assert_eq!(supported_list().is_some(), names.len() > 1);
+    }
+
+    #[test]
     fn a_list_of_encodings_is_read_leniently() {
-        let accept = AcceptEncoding::parse(b"br, gzip ,,identity");
-        assert!(accept.contains(Encoding::Gzip) && accept.contains(Encoding::Identity));
-        assert!(!AcceptEncoding::parse(b"gzipx").contains(Encoding::Gzip));
+        for encoding in compressing() {
+            let name = encoding.name();
+            let accept = AcceptEncoding::parse(format!("lzma, {name} ,,identity").as_bytes());
+            assert!(accept.contains(encoding) && accept.contains(Encoding::Identity));
+            let accept = AcceptEncoding::parse(format!("{name}x").as_bytes());
+            assert!(!accept.contains(encoding));
+        }
     }
 }

@@ -34,7 +34,7 @@ pub struct Frame {
 /// for it nothing is reserved on the word of its prefix: memory grows with what has arrived, to at most twice that.
 #[derive(Debug)]
 pub struct FrameDecoder {
-    max_payload_bytes: usize,
+    max_message_bytes: usize,
     /// The unread rest of the newest chunk.
     chunk: Bytes,
     /// The head of a frame whose rest has not arrived; non-empty only when `chunk` was read to its end.
@@ -73,10 +73,11 @@ pub enum FrameError {
 }
 
 impl FrameDecoder {
-    /// A decoder that refuses frames whose payload is over `max_payload_bytes`.
-    pub fn new(max_payload_bytes: usize) -> Self {
+    /// A decoder that refuses frames whose message must be over `max_message_bytes`. A compressed payload may be a little
+    /// longer than that; its message is measured when it is decompressed.
+    pub fn new(max_message_bytes: usize) -> Self {
         Self {
-            max_payload_bytes,
+            max_message_bytes,
             chunk: Bytes::new(),
             gathered: BytesMut::new(),
             state: State::Prefix,
@@ -105,7 +106,7 @@ impl FrameDecoder {
                     let Some(prefix) = self.take(PREFIX_LEN) else {
                         return Ok(None);
                     };
-                    self.state = match read_prefix(&prefix, self.max_payload_bytes) {
+                    self.state = match read_prefix(&prefix, self.max_message_bytes) {
                         Ok((compressed, len)) => State::Payload { compressed, len },
                         Err(error) => State::Failed(error),
                     };
@@ -179,10 +180,19 @@ fn read_prefix(mut prefix: &[u8], limit: usize) -> Result<(bool, usize), FrameEr
     };
     // Checked before anything is held for it: a peer's promise buys no memory.
     let len = usize::try_from(prefix.get_u32()).unwrap_or(usize::MAX);
-    if len > limit {
+    if len > payload_limit(compressed, limit) {
         return Err(FrameError::TooLarge { len, limit });
     }
     Ok((compressed, len))
+}
+
+/// The limit is one on messages, and a message that does not compress is a little longer in its compressed form: by less
+/// than one part in 128 and 64 bytes in every format here.
+fn payload_limit(compressed: bool, limit: usize) -> usize {
+    match compressed {
+        true => limit.saturating_add(limit / 128).saturating_add(64),
+        false => limit,
+    }
 }
 
 /// Appends `message` to `buffer` as one frame, compressed when `encoding` is not [`Encoding::Identity`].
@@ -364,7 +374,7 @@ fn reference(mut wire: &[u8], limit: usize) -> (Vec<Frame>, Result<(), FrameErro
         let len = u32::from_be_bytes([a, b, c, d]) as usize;
         if flag > 1 {
             return (frames, Err(FrameError::BadFlag(flag)));
-        } else if len > limit {
+        } else if len > payload_limit(flag == 1, limit) {
             return (frames, Err(FrameError::TooLarge { len, limit }));
         }
         let Some((payload, rest)) = rest.split_at_checked(len) else {
@@ -446,6 +456,16 @@ mod tests {
                 }
                 other => assert!(legal, "{other:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn a_compressed_frame_may_be_a_little_over_the_limit_of_its_message() {
+        for (flag, len, legal) in [(0, 1001, false), (1, 1071, true), (1, 1072, false)] {
+            let mut decoder = FrameDecoder::new(1000);
+            let [high, low] = u16::to_be_bytes(len);
+            decoder.push(Bytes::copy_from_slice(&[flag, 0, 0, high, low]));
+            assert_eq!(decoder.next_frame().is_ok(), legal, "{flag} {len}");
         }
     }
 

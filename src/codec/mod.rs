@@ -4,6 +4,7 @@
 //! calls. Nothing in this layer is async or knows a socket.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+mod algorithms;
 pub(crate) mod compression;
 pub mod frame;
 mod prost;

@@ -114,7 +114,7 @@ impl RequestHead {
             );
         }
         if let Some(list) = supported_list() {
-            headers.insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static(list));
+            headers.insert(GRPC_ACCEPT_ENCODING, list);
         }
         if !self.metadata.contains(USER_AGENT.as_str()) {
             headers.insert(

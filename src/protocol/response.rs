@@ -102,9 +102,7 @@ fn start(content_type: ContentType) -> Response<()> {
         .headers_mut()
         .insert(CONTENT_TYPE, content_type.header());
     if let Some(list) = supported_list() {
-        response
-            .headers_mut()
-            .insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static(list));
+        response.headers_mut().insert(GRPC_ACCEPT_ENCODING, list);
     }
     response
 }

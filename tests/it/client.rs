@@ -248,16 +248,18 @@ async fn on_a_multi_thread_runtime_calls_stream_end_and_are_dropped_as_well() {
 }
 
 #[tokio::test]
-async fn gzip_is_negotiated_and_a_bomb_is_cut_at_the_limit() {
+async fn every_encoding_is_negotiated_and_a_bomb_is_cut_at_the_limit() {
+    for &encoding in &Encoding::SUPPORTED[1..] {
+        negotiates(encoding).await;
+    }
+}
+
+async fn negotiates(encoding: Encoding) {
     let mut config = streamway::server::Config::default();
-    config.encoding = Encoding::Gzip;
+    config.encoding = encoding;
     let (_served, channel) = serve_with(Server::new().config(config), Fixture::default()).await;
     let exchange = channel.bidi::<RawMessage, RawMessage>(ECHO);
-    let mut exchange = exchange
-        .encoding(Encoding::Gzip)
-        .start()
-        .await
-        .expect("served");
+    let mut exchange = exchange.encoding(encoding).start().await.expect("served");
     let zeros = RawMessage(Bytes::from(vec![0; 100_000]));
     exchange.send(&zeros).await.expect("open");
     assert_eq!(exchange.message().await.expect("OK"), Some(zeros.clone()));

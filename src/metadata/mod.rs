@@ -135,12 +135,9 @@ impl Metadata {
 
     /// Takes a received header block: all of it but what gRPC and HTTP keep for themselves.
     pub(crate) fn from_headers(mut map: HeaderMap) -> Self {
-        for name in RESERVED {
-            map.remove(name);
-        }
         let reserved: Vec<HeaderName> = map
             .keys()
-            .filter(|name| name.as_str().starts_with("grpc-"))
+            .filter(|name| is_reserved(name.as_str()))
             .cloned()
             .collect();
         for name in reserved {
@@ -158,15 +155,13 @@ impl Metadata {
     }
 }
 
-/// Headers that belong to HTTP/2 or to the call's definition, besides everything that starts with `grpc-`.
-const RESERVED: [&str; 6] = [
-    "content-type",
-    "te",
-    "connection",
-    "host",
-    "transfer-encoding",
-    "content-length",
-];
+/// Whether a name belongs to HTTP/2, to the call's definition, or to gRPC.
+fn is_reserved(name: &str) -> bool {
+    matches!(
+        name,
+        "content-type" | "te" | "connection" | "host" | "transfer-encoding" | "content-length"
+    ) || name.starts_with("grpc-")
+}
 
 fn custom_name(name: &str) -> Result<HeaderName, MetadataError> {
     let lower = name.to_ascii_lowercase();
@@ -174,7 +169,7 @@ fn custom_name(name: &str) -> Result<HeaderName, MetadataError> {
     if lower.is_empty() || !lower.bytes().all(legal) {
         return Err(MetadataError::Name(name.to_owned()));
     }
-    if lower.starts_with("grpc-") || RESERVED.contains(&lower.as_str()) {
+    if is_reserved(&lower) {
         return Err(MetadataError::Reserved(name.to_owned()));
     }
     HeaderName::try_from(lower).map_err(|_| MetadataError::Name(name.to_owned()))

@@ -81,6 +81,8 @@ mod protocol;
 pub mod reflection;
 pub mod server;
 pub mod status;
+#[cfg(feature = "app")]
+pub mod store;
 pub mod transport;
 
 pub use self::call::{Call, Sender, Streaming};

@@ -1,0 +1,299 @@
+//! Where orders are kept, and how an export reads them: in pages, by id.
+//!
+//! In: a [`Search`]. Out: [`Page`]s. Between two pages a store keeps nothing for the reader: no cursor, no
+//! transaction, no lock, however slow the reader is. Not here: messages and streams (`service`).
+
+pub mod date;
+pub mod folder;
+pub mod sqlite;
+
+use std::error::Error;
+use std::fmt;
+
+use self::date::Date;
+use crate::status::Status;
+
+/// Orders in one page, at most: about 60 KB, and few enough that the hand-over between threads is paid seldom.
+/// An export holds two pages: the one it sends and the one it reads ahead.
+pub const PAGE_ROWS: usize = 1000;
+
+/// Bytes of text in one page, at most, unless a single order has more: what bounds a page when orders are long.
+pub const PAGE_BYTES: usize = 64 * 1024;
+
+/// Bytes of text in one order, at most. None is near it: more is damage, and must not be held to find that out.
+pub const ORDER_BYTES: usize = 1024 * 1024;
+
+/// Orders with ascending ids, read in pages.
+pub trait OrderStore: Send + Sync + 'static {
+    /// The first orders that `search` finds, in the order of their ids: at most `rows`, and fewer when they are long
+    /// or hard to find. [`Page::rest`] says where to go on.
+    ///
+    /// # Errors
+    /// DATA_LOSS when the store is damaged: a page is right or it is not given. UNAVAILABLE when the store cannot be
+    /// read now, INTERNAL when it cannot be read until someone mends it.
+    ///
+    /// # Cancel safety
+    /// Dropping the future stops the read.
+    fn page(
+        &self,
+        search: Search,
+        rows: usize,
+    ) -> impl Future<Output = Result<Page, Status>> + Send;
+
+    /// How many orders there are.
+    ///
+    /// # Errors
+    /// As [`OrderStore::page`].
+    ///
+    /// # Cancel safety
+    /// As [`OrderStore::page`].
+    fn count(&self) -> impl Future<Output = Result<u64, Status>> + Send;
+}
+
+/// Which orders to read. The default finds all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Search {
+    /// Only greater ids.
+    pub after: Option<i32>,
+    /// Only orders placed at this time or later.
+    pub from_date: Option<Date>,
+    /// Only orders placed at this time or earlier.
+    pub to_date: Option<Date>,
+}
+
+/// An order, as it lies in a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Order<'a> {
+    /// Unique; pages are sorted by it.
+    pub id: i32,
+    /// The order's number.
+    pub order_sn: &'a str,
+    /// When it was placed, as [`Date`] writes it.
+    pub date: &'a str,
+}
+
+/// Orders in the order of their ids.
+///
+/// All text lies in one piece: a page costs two allocations and not two for each order, and can be dropped on
+/// another thread than the one that made it at no cost.
+#[derive(Clone, Debug)]
+pub struct Page {
+    text: String,
+    rows: Vec<Row>,
+    rest: Rest,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    id: i32,
+    /// Where the order's number ends in the text; it begins where the row before it ends.
+    order_sn_end: u32,
+    date_end: u32,
+}
+
+/// What follows a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// There may be orders after this id. It can be greater than the last of the page, which can even be empty: a
+    /// store reads only so far for orders of the dates asked for.
+    After(i32),
+    /// No more orders.
+    Nothing,
+}
+
+impl Page {
+    /// The orders.
+    pub fn orders(&self) -> impl Iterator<Item = Order<'_>> {
+        let mut begin = 0;
+        self.rows.iter().map(move |row| {
+            let order = Order {
+                id: row.id,
+                order_sn: &self.text[begin..row.order_sn_end as usize],
+                date: &self.text[row.order_sn_end as usize..row.date_end as usize],
+            };
+            begin = row.date_end as usize;
+            order
+        })
+    }
+
+    /// How many orders there are.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// What follows.
+    pub fn rest(&self) -> Rest {
+        self.rest
+    }
+}
+
+/// A page in the making.
+#[derive(Debug)]
+pub struct PageBuilder {
+    text: Vec<u8>,
+    rows: Vec<Row>,
+    max_rows: usize,
+}
+
+impl PageBuilder {
+    /// A page of at most `max_rows` orders, and of [`PAGE_ROWS`] whatever is asked.
+    pub fn new(max_rows: usize) -> Self {
+        let max_rows = max_rows.min(PAGE_ROWS);
+        Self {
+            // What an order of the usual size takes.
+            text: Vec::with_capacity(max_rows * 48),
+            rows: Vec::with_capacity(max_rows),
+            max_rows,
+        }
+    }
+
+    /// Whether it takes no more.
+    pub fn is_full(&self) -> bool {
+        self.rows.len() >= self.max_rows || self.text.len() >= PAGE_BYTES
+    }
+
+    /// Appends an order.
+    ///
+    /// # Errors
+    /// When its id is not greater than the one before, or it has more than [`ORDER_BYTES`] of text.
+    pub fn push(&mut self, id: i32, order_sn: &[u8], date: &[u8]) -> Result<(), PageError> {
+        if self.rows.last().is_some_and(|last| last.id >= id) {
+            return Err(PageError::Unsorted { id });
+        }
+        if order_sn.len() + date.len() > ORDER_BYTES {
+            return Err(PageError::TooLong { id });
+        }
+        self.text.extend_from_slice(order_sn);
+        let order_sn_end = self.end();
+        self.text.extend_from_slice(date);
+        let date_end = self.end();
+        self.rows.push(Row {
+            id,
+            order_sn_end,
+            date_end,
+        });
+        Ok(())
+    }
+
+    fn end(&self) -> u32 {
+        u32::try_from(self.text.len()).expect("a page that is not full has less than PAGE_BYTES")
+    }
+
+    /// The page.
+    ///
+    /// # Errors
+    /// When what was pushed is not UTF-8.
+    pub fn finish(self, rest: Rest) -> Result<Page, PageError> {
+        // One check for the whole page costs a tenth of one for each text; then none may end inside a character.
+        let first = self.rows.first().map_or(0, |row| row.id);
+        let text = String::from_utf8(self.text).map_err(|_| PageError::NotText { first })?;
+        let split = self.rows.iter().find(|row| {
+            !text.is_char_boundary(row.order_sn_end as usize)
+                || !text.is_char_boundary(row.date_end as usize)
+        });
+        match split {
+            Some(row) => Err(PageError::NotText { first: row.id }),
+            None => Ok(Page {
+                text,
+                rows: self.rows,
+                rest,
+            }),
+        }
+    }
+}
+
+/// Why orders are no page. All of these say that the store is damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageError {
+    /// An id that is not greater than the one before it.
+    Unsorted {
+        /// The id.
+        id: i32,
+    },
+    /// An order with more text than fits.
+    TooLong {
+        /// Its id.
+        id: i32,
+    },
+    /// Bytes that are no UTF-8.
+    NotText {
+        /// The order, or the first of the page when it is not known which.
+        first: i32,
+    },
+}
+
+impl fmt::Display for PageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unsorted { id } => write!(f, "order {id} does not follow the one before it"),
+            Self::TooLong { id } => {
+                write!(f, "order {id} has more than {ORDER_BYTES} bytes of text")
+            }
+            Self::NotText { first } => {
+                write!(
+                    f,
+                    "the text of order {first} or one soon after is not UTF-8"
+                )
+            }
+        }
+    }
+}
+
+impl Error for PageError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_gives_back_what_was_put_in() {
+        let mut page = PageBuilder::new(3);
+        page.push(-7, "é".as_bytes(), b"").unwrap();
+        page.push(i32::MAX, b"", "日付".as_bytes()).unwrap();
+        assert!(!page.is_full());
+        let page = page.finish(Rest::Nothing).unwrap();
+        let orders: Vec<_> = page.orders().map(|o| (o.id, o.order_sn, o.date)).collect();
+        assert_eq!(orders, [(-7, "é", ""), (i32::MAX, "", "日付")]);
+        assert_eq!((page.len(), page.rest()), (2, Rest::Nothing));
+    }
+
+    #[test]
+    fn a_page_is_bounded_in_rows_and_in_bytes() {
+        let mut page = PageBuilder::new(usize::MAX);
+        let long = [b'a'; 1 << 10];
+        for id in 0.. {
+            if page.is_full() {
+                assert_eq!(id as usize, PAGE_BYTES / long.len());
+                break;
+            }
+            page.push(id, &long, b"").unwrap();
+        }
+        let mut page = PageBuilder::new(usize::MAX);
+        for id in 0..1000 {
+            assert!(!page.is_full());
+            page.push(id, b"a", b"b").unwrap();
+        }
+        assert!(page.is_full());
+    }
+
+    #[test]
+    fn what_is_not_text_or_not_sorted_is_no_page() {
+        let mut page = PageBuilder::new(3);
+        page.push(1, b"\xC3", b"\xA9").unwrap();
+        let error = page.finish(Rest::Nothing).unwrap_err();
+        assert_eq!(error, PageError::NotText { first: 1 });
+
+        let mut page = PageBuilder::new(3);
+        page.push(1, b"\xFF", b"").unwrap();
+        assert!(page.finish(Rest::Nothing).is_err());
+
+        let mut page = PageBuilder::new(3);
+        page.push(1, b"", b"").unwrap();
+        assert_eq!(page.push(1, b"", b""), Err(PageError::Unsorted { id: 1 }));
+    }
+}

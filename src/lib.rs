@@ -76,6 +76,8 @@ pub mod health;
 pub mod metadata;
 pub mod method;
 #[cfg(feature = "app")]
+pub mod objects;
+#[cfg(feature = "app")]
 pub mod proto;
 mod protocol;
 pub mod reflection;

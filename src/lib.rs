@@ -82,6 +82,8 @@ pub mod proto;
 mod protocol;
 pub mod reflection;
 pub mod server;
+#[cfg(feature = "app")]
+pub mod service;
 pub mod status;
 #[cfg(feature = "app")]
 pub mod store;

@@ -4,9 +4,12 @@
 //! - `health`: health checking, as a load balancer sees it
 //! - `reflection`: server reflection, asked in both of its versions
 //! - `server`: our server, seen by a raw h2 client
+//! - `service`: the streaming service, on a store and a folder of its own
 
 mod client;
 mod health;
 mod reflection;
 mod server;
+#[cfg(feature = "app")]
+mod service;
 mod support;

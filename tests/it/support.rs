@@ -44,18 +44,7 @@ impl Drop for OnDrop {
 impl Fixture {
     /// Serves on loopback, for as long as the handle lives.
     pub(crate) async fn serve(self, server: Server) -> Served {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
-        let addr = listener.local_addr().expect("bound");
-        let stop = Arc::new(Notify::new());
-        let stopped = Arc::clone(&stop);
-        let served = server.add_service(self).serve(listener, async move {
-            stopped.notified().await;
-        });
-        Served {
-            address: format!("http://{addr}"),
-            stop,
-            task: tokio::spawn(async move { served.await.expect("legal services") }),
-        }
+        serve(server.add_service(self)).await
     }
 
     async fn handle(
@@ -153,6 +142,22 @@ impl Service for Fixture {
                 .run(service.handle(index, &call, &mut rx, &mut tx))
                 .await;
         })
+    }
+}
+
+/// Serves on loopback, for as long as the handle lives.
+pub(crate) async fn serve(server: Server) -> Served {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+    let addr = listener.local_addr().expect("bound");
+    let stop = Arc::new(Notify::new());
+    let stopped = Arc::clone(&stop);
+    let served = server.serve(listener, async move {
+        stopped.notified().await;
+    });
+    Served {
+        address: format!("http://{addr}"),
+        stop,
+        task: tokio::spawn(async move { served.await.expect("legal services") }),
     }
 }
 

@@ -1,0 +1,286 @@
+//! OrderList: the orders of the store, one message each.
+//!
+//! In: what to search. Out: orders, page after page; the next page is read while one is sent. Not here: how a page is
+//! read (`store`), what makes sending wait (`call`).
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
+
+use futures_util::FutureExt;
+use futures_util::future::{MaybeDone, maybe_done};
+
+use crate::call::Sender;
+use crate::proto::{Order, OrderSearchParams, StreamOrderList};
+use crate::status::Status;
+use crate::store::date::Date;
+use crate::store::{OrderStore, PAGE_ROWS, Page, Rest, Search};
+
+/// Dropping the future ends the read that is under way.
+pub(super) async fn order_list<S: OrderStore>(
+    store: &S,
+    params: &OrderSearchParams,
+    tx: &mut Sender<StreamOrderList>,
+) -> Result<(), Status> {
+    let mut export = Export::new(store, search(params)?, limit(params));
+    // One message for all orders: its text is written anew and not allocated anew.
+    let mut message = StreamOrderList {
+        order: Some(Order::default()),
+    };
+    while let Some(page) = export.next_page().await? {
+        for row in page.orders() {
+            let order = message.order.get_or_insert_default();
+            order.id = row.id;
+            order.order_sn.clear();
+            order.order_sn.push_str(row.order_sn);
+            order.date.clear();
+            order.date.push_str(row.date);
+            tx.send(&message).await?;
+        }
+    }
+    Ok(())
+}
+
+fn search(params: &OrderSearchParams) -> Result<Search, Status> {
+    let search = Search {
+        after: params.after_id,
+        from_date: date("fromDate", &params.from_date)?,
+        to_date: date("toDate", &params.to_date)?,
+    };
+    if let (Some(from), Some(to)) = (search.from_date, search.to_date)
+        && from > to
+    {
+        // Nothing lies between them: a client that asks for it has mixed them up, and an empty export would hide that.
+        return Err(Status::invalid_argument(format!(
+            "fromDate {from} is after toDate {to}"
+        )));
+    }
+    Ok(search)
+}
+
+fn date(field: &str, text: &str) -> Result<Option<Date>, Status> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let date = Date::parse(text);
+    date.map(Some)
+        .map_err(|error| Status::invalid_argument(format!("{field} {text:?} is {error}")))
+}
+
+fn limit(params: &OrderSearchParams) -> usize {
+    match params.limit {
+        0 => usize::MAX,
+        limit => usize::try_from(limit).unwrap_or(usize::MAX),
+    }
+}
+
+/// An export: its pages, one read ahead of the one that is sent.
+struct Export<'s, S> {
+    store: &'s S,
+    search: Search,
+    /// Orders still wanted.
+    wanted: usize,
+    /// The page after the last one given; `None` when there is none.
+    ahead: Option<MaybeDone<Read<'s>>>,
+}
+
+type Read<'s> = Pin<Box<dyn Future<Output = Result<Page, Status>> + Send + 's>>;
+
+impl<'s, S: OrderStore> Export<'s, S> {
+    fn new(store: &'s S, search: Search, limit: usize) -> Self {
+        let mut export = Self {
+            store,
+            search,
+            wanted: limit,
+            ahead: None,
+        };
+        export.ahead = Some(export.read());
+        export
+    }
+
+    /// The next page with orders.
+    async fn next_page(&mut self) -> Result<Option<Page>, Status> {
+        while let Some(mut read) = self.ahead.take() {
+            (&mut read).await;
+            let page = Pin::new(&mut read).take_output();
+            let page = page.expect("awaited above, taken once")?;
+            self.wanted = self.wanted.saturating_sub(page.len());
+            if let Rest::After(id) = page.rest()
+                && self.wanted > 0
+            {
+                self.search.after = Some(id);
+                self.ahead = Some(begun(self.read()).await);
+            }
+            if !page.is_empty() {
+                return Ok(Some(page));
+            }
+        }
+        Ok(None)
+    }
+
+    fn read(&self) -> MaybeDone<Read<'s>> {
+        let rows = self.wanted.min(PAGE_ROWS);
+        let read: Read<'s> = Box::pin(self.store.page(self.search, rows));
+        maybe_done(read)
+    }
+}
+
+/// Begins a read. It goes on while the page before is sent, though nothing polls it: the first poll has handed it to
+/// another thread.
+async fn begun(mut read: MaybeDone<Read<'_>>) -> MaybeDone<Read<'_>> {
+    poll_fn(|cx| {
+        let _ = read.poll_unpin(cx);
+        Poll::Ready(())
+    })
+    .await;
+    read
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::status::Code;
+    use crate::store::PageBuilder;
+
+    /// Orders in memory: these ids, in pages of at most so many.
+    struct InMemory {
+        ids: Vec<i32>,
+        page_rows: usize,
+        reads: AtomicUsize,
+    }
+
+    impl InMemory {
+        fn new(ids: impl IntoIterator<Item = i32>, page_rows: usize) -> Self {
+            Self {
+                ids: ids.into_iter().collect(),
+                page_rows,
+                reads: AtomicUsize::new(0),
+            }
+        }
+
+        fn reads(&self) -> usize {
+            self.reads.load(Ordering::Relaxed)
+        }
+    }
+
+    impl OrderStore for InMemory {
+        async fn page(&self, search: Search, rows: usize) -> Result<Page, Status> {
+            self.reads.fetch_add(1, Ordering::Relaxed);
+            let mut page = PageBuilder::new(rows.min(self.page_rows));
+            let after = |id: &i32| search.after.is_none_or(|after| *id > after);
+            for id in self.ids.iter().copied().filter(after) {
+                page.push(id, b"sn", b"date").unwrap();
+                if page.is_full() {
+                    return Ok(page.finish(Rest::After(id)).unwrap());
+                }
+            }
+            Ok(page.finish(Rest::Nothing).unwrap())
+        }
+
+        async fn count(&self) -> Result<u64, Status> {
+            Ok(self.ids.len() as u64)
+        }
+    }
+
+    async fn ids(store: &InMemory, params: &OrderSearchParams) -> Vec<i32> {
+        let mut export = Export::new(store, search(params).unwrap(), limit(params));
+        let mut ids = Vec::new();
+        while let Some(page) = export.next_page().await.unwrap() {
+            ids.extend(page.orders().map(|order| order.id));
+        }
+        ids
+    }
+
+    fn block_on<F: Future>(future: F) -> F::Output {
+        future.now_or_never().expect("nothing waits in memory")
+    }
+
+    proptest! {
+        #[test]
+        fn an_export_cut_anywhere_resumes_with_exactly_the_rest(
+            orders in proptest::collection::btree_set(any::<i32>(), 0..60),
+            page_rows in 1usize..10,
+            cut in any::<prop::sample::Index>(),
+            limit in 0u32..70,
+        ) {
+            let store = InMemory::new(orders.iter().copied(), page_rows);
+            let all = block_on(ids(&store, &OrderSearchParams::default()));
+            prop_assert_eq!(&all, &orders.iter().copied().collect::<Vec<_>>());
+
+            let limited = OrderSearchParams { limit, ..Default::default() };
+            let first = block_on(ids(&store, &limited));
+            let expected = if limit == 0 { all.len() } else { all.len().min(limit as usize) };
+            prop_assert_eq!(&first[..], &all[..expected]);
+
+            if !all.is_empty() {
+                let cut = cut.index(all.len());
+                let after_id = Some(all[cut]);
+                let rest = OrderSearchParams { after_id, ..Default::default() };
+                prop_assert_eq!(&block_on(ids(&store, &rest))[..], &all[cut + 1..]);
+            }
+        }
+    }
+
+    #[test]
+    fn no_more_than_one_page_is_read_ahead() {
+        let store = InMemory::new(0..100, 10);
+        let mut export = Export::new(&store, Search::default(), usize::MAX);
+        assert_eq!(store.reads(), 0);
+        for page in 1..=10 {
+            assert_eq!(block_on(export.next_page()).unwrap().unwrap().len(), 10);
+            assert_eq!(store.reads(), page + 1);
+        }
+        assert!(block_on(export.next_page()).unwrap().is_none());
+        assert!(block_on(export.next_page()).unwrap().is_none());
+        assert_eq!(store.reads(), 11);
+    }
+
+    #[test]
+    fn nothing_is_read_that_the_limit_leaves_out() {
+        let store = InMemory::new(0..100, 10);
+        let params = OrderSearchParams {
+            limit: 20,
+            ..Default::default()
+        };
+        assert_eq!(block_on(ids(&store, &params)).len(), 20);
+        assert_eq!(store.reads(), 2);
+    }
+
+    #[test]
+    fn dates_are_read_strictly_and_in_order() {
+        let params = |from: &str, to: &str| OrderSearchParams {
+            from_date: from.into(),
+            to_date: to.into(),
+            ..Default::default()
+        };
+        let day = "2024-01-01 00:00:00";
+        for (from, to) in [("", ""), (day, ""), ("", day), (day, day)] {
+            search(&params(from, to)).unwrap();
+        }
+        for (from, to, says) in [
+            (
+                "2024-01-01",
+                "",
+                "fromDate \"2024-01-01\" is not of the form YYYY-MM-DD hh:mm:ss",
+            ),
+            (
+                "",
+                "2024-02-30 00:00:00",
+                "toDate \"2024-02-30 00:00:00\" is a day that does not exist",
+            ),
+            (
+                "2024-01-01 00:00:01",
+                day,
+                "fromDate 2024-01-01 00:00:01 is after toDate 2024-01-01 00:00:00",
+            ),
+        ] {
+            let status = search(&params(from, to)).unwrap_err();
+            assert_eq!(status.code(), Code::InvalidArgument);
+            assert_eq!(status.message(), says);
+        }
+    }
+}

@@ -70,7 +70,6 @@ impl Reader {
         connection.execute_batch(&format!(
             "PRAGMA cache_size = -{PAGE_CACHE_KIB};
              PRAGMA mmap_size = 0;
-             PRAGMA cell_size_check = ON;
              PRAGMA trusted_schema = OFF;"
         ))?;
         let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
@@ -105,7 +104,7 @@ impl Reader {
         };
         let visit = lock(&self.visit).take().expect("put there above");
         match (stopped?, visit.stop) {
-            (_, Some(Stop::Fault(error))) => Err(error),
+            (_, Some(Stop::Fault(error))) => Err(*error),
             (_, Some(Stop::Unwanted)) => Ok(None),
             (_, Some(Stop::Full { last })) => Ok(Some(visit.page.finish(Rest::After(last))?)),
             (_, None) => Ok(Some(visit.page.finish(Rest::Nothing)?)),
@@ -139,9 +138,12 @@ struct Visit {
 /// Why the read ended before the last row.
 #[derive(Debug)]
 enum Stop {
-    Full { last: i32 },
+    Full {
+        last: i32,
+    },
     Unwanted,
-    Fault(SqliteError),
+    /// Boxed, since what is made for every row must be small.
+    Fault(Box<SqliteError>),
 }
 
 impl Visit {
@@ -157,14 +159,16 @@ impl Visit {
 
     /// Takes a row; true when it was the last to read.
     fn row(&mut self, row: &Context<'_>) -> bool {
-        self.stop = match self.take(row) {
-            Ok(stop) => stop,
-            Err(error) => Some(Stop::Fault(error)),
-        };
-        self.stop.is_some()
+        match self.take(row) {
+            Ok(()) => false,
+            Err(stop) => {
+                self.stop = Some(stop);
+                true
+            }
+        }
     }
 
-    fn take(&mut self, row: &Context<'_>) -> Result<Option<Stop>, SqliteError> {
+    fn take(&mut self, row: &Context<'_>) -> Result<(), Stop> {
         let ValueRef::Integer(id) = row.get_raw(0) else {
             return Err(fault(0, RowFault::Type));
         };
@@ -183,16 +187,17 @@ impl Visit {
         }
         let last = i32::try_from(id).map_err(|_| fault(id, RowFault::Id))?;
         if self.is_searched(date) {
-            self.page.push(last, order_sn, date)?;
+            let pushed = self.page.push(last, order_sn, date);
+            pushed.map_err(|error| Stop::Fault(Box::new(error.into())))?;
         }
         self.looked_at += 1;
         if self.page.is_full() || self.looked_at == SCAN_ROWS {
-            return Ok(Some(Stop::Full { last }));
+            return Err(Stop::Full { last });
         }
         if self.looked_at.is_multiple_of(CANCEL_CHECK_ROWS) && !self.wanted.is_wanted() {
-            return Ok(Some(Stop::Unwanted));
+            return Err(Stop::Unwanted);
         }
-        Ok(None)
+        Ok(())
     }
 
     /// Whether the dates are those asked for. Here, and not in the query, so that damage to a date is seen and does
@@ -206,6 +211,7 @@ impl Visit {
     }
 }
 
-fn fault(id: i64, fault: RowFault) -> SqliteError {
-    SqliteError::Row { id, fault }
+#[cold]
+fn fault(id: i64, fault: RowFault) -> Stop {
+    Stop::Fault(Box::new(SqliteError::Row { id, fault }))
 }

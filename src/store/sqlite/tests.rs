@@ -70,7 +70,7 @@ fn samples(orders: u32) -> Vec<Owned> {
 
 #[test]
 fn a_new_store_has_the_sample_orders() {
-    for orders in [0, 1, 999, 1000, 100_000] {
+    for orders in [0, 1, 1999, 2000, 2001, 100_000] {
         let fixture = fixture(orders);
         assert_eq!(block_on(fixture.store.count()).unwrap(), u64::from(orders));
         assert_eq!(read_all(&fixture.store).unwrap(), samples(orders));

@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use prost::Message;
 use prost_types::Any;
-use streamway::client::{Exchange, Request, Requests, Responses, Upload};
+use streamway::client::{Config, Exchange, Request, Requests, Responses, Upload};
+use streamway::transport::ClientTls;
 use streamway::{Channel, Codec, Encoding, MessageLimits, Metadata, Status};
 use tokio::runtime::Builder;
 use tokio::sync::{Semaphore, mpsc};
@@ -72,7 +73,17 @@ fn main() -> Result<(), Failure> {
 
 /// Makes one call.
 async fn call(asked: &ClientCompatRequest) -> Result<ClientResponseResult, Failure> {
-    let channel = Channel::connect(&format!("http://{}:{}", asked.host, asked.port))?;
+    let mut config = Config::default();
+    let mut scheme = "http";
+    if !asked.server_tls_cert.is_empty() {
+        scheme = "https";
+        config.tls = ClientTls::new().ca_pem(&asked.server_tls_cert[..]);
+        if let Some(shown) = &asked.client_tls_creds {
+            config.tls = config.tls.identity_pem(&shown.cert[..], &shown.key[..]);
+        }
+    }
+    let address = format!("{scheme}://{}:{}", asked.host, asked.port);
+    let channel = Channel::with_config(&address, config)?;
     let client = ConformanceServiceClient::new(channel);
     let options = Options::new(asked)?;
     match asked.method() {

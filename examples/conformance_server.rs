@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use prost::{Message, Name};
 use prost_types::Any;
+use streamway::transport::ServerTls;
 use streamway::{Call, MessageLimits, Sender, Server, Status, Streaming};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
@@ -33,18 +34,27 @@ use conformance::{from_metadata, read, to_metadata, to_status, write};
 async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let asked: ServerCompatRequest = read(&mut stdin())?.ok_or("nothing on stdin")?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let response = ServerCompatResponse {
+    let mut server = Server::new().add_service(ConformanceServiceServer::new(Conformance));
+    let mut response = ServerCompatResponse {
         host: "127.0.0.1".to_owned(),
         port: listener.local_addr()?.port().into(),
         pem_cert: Vec::new(),
     };
-    let mut limits = MessageLimits::default();
+    if asked.use_tls {
+        let credentials = asked.server_creds.ok_or("TLS without a certificate")?;
+        let clients = Some(&asked.client_tls_cert[..]).filter(|pem| !pem.is_empty());
+        server = server.tls(ServerTls::from_pem(
+            &credentials.cert,
+            &credentials.key,
+            clients,
+        )?);
+        response.pem_cert = credentials.cert;
+    }
     if asked.message_receive_limit > 0 {
-        limits = limits.recv(asked.message_receive_limit.try_into()?);
+        let limits = MessageLimits::default().recv(asked.message_receive_limit.try_into()?);
+        server = server.limits(limits);
     }
     write(&mut stdout(), &response)?;
-    let service = ConformanceServiceServer::new(Conformance);
-    let server = Server::new().limits(limits).add_service(service);
     Ok(server.serve(listener, pending()).await?)
 }
 

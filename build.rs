@@ -48,5 +48,17 @@ fn main() -> io::Result<()> {
             .file_descriptor_set("stream.bin")
             .compile(&["stream.proto"], &INCLUDES)?;
     }
+    if env::var_os("CARGO_FEATURE_CONFORMANCE").is_some() {
+        let files = ["service", "server_compat", "client_compat"];
+        let protos = files.map(|file| format!("connectrpc/conformance/v1/{file}.proto"));
+        Builder::new()
+            .configure(|config| {
+                // The programs pack messages as google.protobuf.Any.
+                config
+                    .enable_type_names()
+                    .type_name_domain(["."], "type.googleapis.com");
+            })
+            .compile(&protos, &INCLUDES)?;
+    }
     Ok(())
 }

@@ -59,7 +59,9 @@
 //! |---|---|
 //! | `app` (default) | the binary: the streaming service, its store, the HTTP front, the command line |
 //! | `gzip` (default), `deflate`, `zstd`, `brotli`, `snappy` | messages compressed so, in both directions |
+//! | `tls` (in `app`) | TLS on both sides: `https://` addresses, client certificates, new certificates without a restart |
 //! | `codegen` | `codegen`, for build scripts of other packages |
+//! | `conformance` | no API: the code of the services that the public test suites call, for `examples/` |
 
 // Generated code says `::streamway` wherever it is included, here too.
 extern crate self as streamway;

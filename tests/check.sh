@@ -3,14 +3,14 @@
 #
 #   tests/check.sh            all of it: what a change has to pass
 #   tests/check.sh --quick    format, clippy and tests: while writing
-#   tests/check.sh STEP…      some of the steps: format clippy test doc features dependencies fuzz interop
+#   tests/check.sh STEP…      some of the steps: format clippy test doc features dependencies fuzz interop conformance
 #
 # Needs Rust stable and nightly, and Go. Other tools are installed at the versions below, under target/tools.
 # FUZZ_SECONDS (10): how long each fuzz target runs, after its seeds and its corpus.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-readonly ALL=(format clippy test doc features dependencies fuzz interop)
+readonly ALL=(format clippy test doc features dependencies fuzz interop conformance)
 readonly QUICK=(format clippy test)
 readonly TARGET=${CARGO_TARGET_DIR:-$PWD/target}
 readonly TOOLS=$TARGET/tools
@@ -59,6 +59,8 @@ step_features() {
 step_dependencies() {
   cargo_tool cargo-machete 0.9.2
   cargo_tool cargo-deny 0.20.2
+  # What only other systems build is looked at too, and has to be there.
+  cargo fetch --quiet --locked
   cargo machete
   # A licence or a wrapper that nothing uses is not wrong.
   cargo deny --offline check -A license-not-encountered -A unused-wrapper bans licenses sources
@@ -88,6 +90,13 @@ step_interop() {
   cargo build --locked --release
   STREAMWAY=$TARGET/release/streamway GRPCURL=$TOOLS/bin/grpcurl INTEROP=$TOOLS/bin/interop \
     cargo test --locked --all-features --test interop
+}
+
+# The public suite of gRPC servers and clients.
+step_conformance() {
+  go_tool connectrpc.com/conformance/cmd/connectconformance v1.0.7
+  cargo build --locked --release --examples --features conformance
+  tests/conformance/run.sh "$TOOLS/bin/connectconformance" "$TARGET/release/examples"
 }
 
 # cargo_tool NAME VERSION

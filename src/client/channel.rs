@@ -28,6 +28,8 @@ use super::request::{Bidi, ClientStreaming, Request, ServerStreaming, Unary};
 use crate::codec::Codec;
 use crate::method::Method;
 use crate::status::Status;
+#[cfg(feature = "tls")]
+use crate::transport::Connector;
 
 /// A server to call. Clones are cheap and share the connection.
 #[derive(Clone)]
@@ -46,7 +48,16 @@ pub(super) struct Target {
     pub(super) authority: Authority,
     pub(super) host: String,
     pub(super) port: u16,
+    pub(super) security: Security,
     pub(super) config: Config,
+}
+
+/// What is between the socket and h2.
+#[derive(Debug)]
+pub(super) enum Security {
+    Cleartext,
+    #[cfg(feature = "tls")]
+    Tls(Connector),
 }
 
 /// What the calls and the manager share.
@@ -76,11 +87,12 @@ pub(super) struct Ready {
 pub struct AddressError(String);
 
 impl Channel {
-    /// A channel to `address`, such as `http://127.0.0.1:9528`. Connects when the first call is made, which must be
+    /// A channel to `address`, such as `http://127.0.0.1:9528`, or `https://…` with the feature `tls`. Connects when the first call is made, which must be
     /// inside a tokio runtime.
     ///
     /// # Errors
-    /// When the address has no host, or a scheme other than `http`.
+    /// When the address has no host, or a scheme other than `http` and `https`; when the certificates of
+    /// [`Config::tls`] cannot be used.
     pub fn connect(address: &str) -> Result<Self, AddressError> {
         Self::with_config(address, Config::default())
     }
@@ -139,7 +151,7 @@ impl Channel {
     /// The URI of `method` on this server.
     pub(super) fn uri(&self, method: Method) -> Uri {
         let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(Scheme::HTTP);
+        parts.scheme = Some(self.0.target.security.scheme());
         parts.authority = Some(self.0.target.authority.clone());
         parts.path_and_query = Some(PathAndQuery::from_static(method.path));
         Uri::from_parts(parts).expect("scheme, authority and path are all there")
@@ -238,10 +250,6 @@ impl Target {
         let uri: Uri = address
             .parse()
             .map_err(|error| wrong(&format!("is no address: {error}")))?;
-        match uri.scheme_str() {
-            Some("http") => {}
-            Some(_) | None => return Err(wrong("does not begin with http://")),
-        }
         if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
             return Err(wrong("has a path; an address is a host and a port"));
         }
@@ -257,15 +265,36 @@ impl Target {
         if has_port && authority.port_u16().is_none() {
             return Err(wrong("has a port that is no number up to 65535"));
         }
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let (security, default_port) = match uri.scheme_str() {
+            Some("http") => (Security::Cleartext, 80),
+            #[cfg(feature = "tls")]
+            Some("https") => {
+                let connector = config.tls.connector(host);
+                let connector = connector.map_err(|error| wrong(&format!("over TLS: {error}")))?;
+                (Security::Tls(connector), 443)
+            }
+            #[cfg(not(feature = "tls"))]
+            Some("https") => return Err(wrong("needs the feature `tls`")),
+            Some(_) | None => return Err(wrong("does not begin with http:// or https://")),
+        };
         Ok(Self {
-            host: host
-                .trim_start_matches('[')
-                .trim_end_matches(']')
-                .to_owned(),
-            port: authority.port_u16().unwrap_or(80),
+            host: host.to_owned(),
+            port: authority.port_u16().unwrap_or(default_port),
+            security,
             authority,
             config,
         })
+    }
+}
+
+impl Security {
+    fn scheme(&self) -> Scheme {
+        match self {
+            Self::Cleartext => Scheme::HTTP,
+            #[cfg(feature = "tls")]
+            Self::Tls(_) => Scheme::HTTPS,
+        }
     }
 }
 

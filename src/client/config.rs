@@ -5,6 +5,8 @@ use std::time::Duration;
 use h2::client::Builder;
 
 use crate::codec::{Encoding, MessageLimits};
+#[cfg(feature = "tls")]
+use crate::transport::ClientTls;
 
 /// How a channel connects and calls. Every default says what it protects.
 #[derive(Clone, Debug)]
@@ -25,6 +27,9 @@ pub struct Config {
     pub stream_window_bytes: u32,
     /// The same for all streams of a connection. 1 MiB: four full streams.
     pub connection_window_bytes: u32,
+    /// Whom `https` addresses trust, and what they are shown. Default: the certificates that the system trusts; none.
+    #[cfg(feature = "tls")]
+    pub tls: ClientTls,
 }
 
 impl Default for Config {
@@ -37,6 +42,8 @@ impl Default for Config {
             max_send_buffer_bytes: 32 * 1024,
             stream_window_bytes: 256 * 1024,
             connection_window_bytes: 1024 * 1024,
+            #[cfg(feature = "tls")]
+            tls: ClientTls::new(),
         }
     }
 }

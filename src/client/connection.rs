@@ -1,6 +1,8 @@
 //! One connection of a channel: made, driven, and what its failures mean.
 
 use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::Pin;
 use std::task::Poll;
 
 use bytes::Bytes;
@@ -9,23 +11,18 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::channel::Target;
+use super::channel::{Security, Target};
 use crate::call::code_of;
 use crate::status::Status;
 use crate::transport::{Flush, Gathered, gather};
 
-/// Connects to `target`: what sends requests, and the future that drives the connection to its end.
-pub(super) async fn open(
-    target: &Target,
-) -> Result<(SendRequest<Bytes>, impl Future<Output = ()> + Send + use<>), Status> {
-    let connect = async {
-        let socket = TcpStream::connect((target.host.as_str(), target.port)).await?;
-        // Writes are gathered already; waiting for more would only add latency.
-        socket.set_nodelay(true)?;
-        Ok::<_, std::io::Error>(socket)
-    };
+/// Drives a connection to its end.
+pub(super) type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Connects to `target`: what sends requests, and what drives the connection.
+pub(super) async fn open(target: &Target) -> Result<(SendRequest<Bytes>, Driver), Status> {
     let unavailable = |text: String| Status::unavailable(format!("{}: {text}", target.authority));
-    let socket = timeout(target.config.connect_timeout, connect)
+    timeout(target.config.connect_timeout, connect(target))
         .await
         .map_err(|_| {
             let limit = target.config.connect_timeout;
@@ -33,11 +30,28 @@ pub(super) async fn open(
         })?
         .map_err(|error| {
             unavailable(format!("cannot connect: {error}")).with_source(Box::new(error) as Box<_>)
-        })?;
+        })
+}
+
+async fn connect(target: &Target) -> io::Result<(SendRequest<Bytes>, Driver)> {
+    let socket = TcpStream::connect((target.host.as_str(), target.port)).await?;
+    // Writes are gathered already; waiting for more would only add latency.
+    socket.set_nodelay(true)?;
+    match &target.security {
+        Security::Cleartext => shake(target, socket).await,
+        #[cfg(feature = "tls")]
+        Security::Tls(connector) => shake(target, connector.connect(socket).await?).await,
+    }
+}
+
+async fn shake<Io>(target: &Target, socket: Io) -> io::Result<(SendRequest<Bytes>, Driver)>
+where
+    Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let (socket, flush) = gather(socket);
     let shaken = target.config.h2().handshake(socket).await;
-    let (send, h2) = shaken.map_err(|error| unavailable(format!("no HTTP/2: {error}")))?;
-    Ok((send, drive(h2, flush)))
+    let (send, h2) = shaken.map_err(io::Error::other)?;
+    Ok((send, Box::pin(drive(h2, flush))))
 }
 
 /// Polls a connection to its end, with one write for each wake-up.
@@ -46,7 +60,7 @@ async fn drive<Io: AsyncRead + AsyncWrite + Unpin>(
     flush: Flush<Io>,
 ) {
     poll_fn(|cx| {
-        let closed = std::pin::Pin::new(&mut h2).poll(cx);
+        let closed = Pin::new(&mut h2).poll(cx);
         match flush.poll_flush(cx) {
             Poll::Ready(Err(error)) => {
                 tracing::debug!(%error, "cannot write");

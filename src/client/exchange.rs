@@ -91,6 +91,12 @@ impl<Req: Codec, Res: Codec> Upload<Req, Res> {
     pub fn compress(&mut self, compression: Compression) {
         self.requests.compress(compression);
     }
+
+    /// The two halves: for the headers before the answer, or of a call that then fails. After [`Requests::finish`],
+    /// [`Responses::only`] is the answer.
+    pub fn split(self) -> (Requests<Req>, Responses<Res>) {
+        (self.requests, self.responses)
+    }
 }
 
 /// A call that sends and receives any number of messages, each side at its own pace.

@@ -237,8 +237,7 @@ impl<Req: Codec, Res: Codec> Request<Unary<Req, Res>> {
     /// # Cancel safety
     /// As [`Request::send`].
     pub async fn response(self) -> Result<Response<Res>, Status> {
-        let (dial, Unary(message, _)) = self.dialer();
-        let mut responses = single(dial, &message).await?;
+        let mut responses = self.start().await?;
         let message = responses.only().await?;
         let (headers, trailers) = responses.into_metadata();
         Ok(Response {
@@ -246,6 +245,19 @@ impl<Req: Codec, Res: Codec> Request<Unary<Req, Res>> {
             message,
             trailers,
         })
+    }
+
+    /// Makes the call and returns as soon as it is on its way: for the headers before the message, or of a call that then
+    /// fails. [`Responses::only`] is the message.
+    ///
+    /// # Errors
+    /// UNAVAILABLE when there is no connection, RESOURCE_EXHAUSTED when the message is over the send limit.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels the call.
+    pub async fn start(self) -> Result<Responses<Res>, Status> {
+        let (dial, Unary(message, _)) = self.dialer();
+        single(dial, &message).await
     }
 }
 

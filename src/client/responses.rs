@@ -37,16 +37,16 @@ impl<T> Responses<T> {
         }
     }
 
-    /// Waits for the response's headers.
+    /// Waits for the response's headers. They stay when the call ends.
     ///
     /// # Errors
-    /// The call's status when it has ended without headers.
+    /// The call's status when it has failed without headers.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub async fn headers(&mut self) -> Result<&Metadata, Status> {
         poll_fn(|cx| self.receive.poll_headers(cx)).await?;
-        Ok(&self.receive.headers)
+        Ok(self.receive.headers.get_or_insert_default())
     }
 
     /// What came with the status; empty before the call has ended.
@@ -64,7 +64,7 @@ impl<T> Responses<T> {
 
     pub(super) fn into_metadata(mut self) -> (Metadata, Metadata) {
         (
-            mem::take(&mut self.receive.headers),
+            self.receive.headers.take().unwrap_or_default(),
             mem::take(&mut self.receive.trailers),
         )
     }
@@ -148,7 +148,8 @@ pub(super) struct Receive {
     deadline: Option<Instant>,
     /// Made when the call first waits.
     expiry: Option<Pin<Box<Sleep>>>,
-    headers: Metadata,
+    /// None before they came, and when the call ended without.
+    headers: Option<Metadata>,
     trailers: Metadata,
     /// The connection lives at least as long as its calls.
     _channel: super::Channel,
@@ -167,7 +168,7 @@ impl Receive {
             limits: dial.options.limits,
             deadline: dial.options.deadline,
             expiry: None,
-            headers: Metadata::new(),
+            headers: None,
             trailers: Metadata::new(),
             _channel: dial.channel.clone(),
             request: Request::Single(body),
@@ -181,7 +182,7 @@ impl Receive {
             limits: dial.options.limits,
             deadline: dial.options.deadline,
             expiry: None,
-            headers: Metadata::new(),
+            headers: None,
             trailers: Metadata::new(),
             _channel: dial.channel,
             request: Request::Streamed(outbound),
@@ -217,7 +218,7 @@ impl Receive {
             }
         }
         match &self.state {
-            State::Ended(Err(status)) => Poll::Ready(Err(status.clone())),
+            State::Ended(Err(status)) if self.headers.is_none() => Poll::Ready(Err(status.clone())),
             _ => Poll::Ready(Ok(())),
         }
     }
@@ -268,7 +269,7 @@ impl Receive {
         let (parts, body) = response.into_parts();
         match ResponseHead::parse(parts, body.is_end_stream()) {
             Ok(head) => {
-                self.headers = head.metadata;
+                self.headers = Some(head.metadata);
                 let limit = self.limits.max_recv_bytes;
                 let inbound = Inbound::new(body, head.encoding, limit, status_of);
                 self.state = State::Messages(inbound);

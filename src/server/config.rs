@@ -5,6 +5,8 @@ use std::time::Duration;
 use h2::server::Builder;
 
 use crate::codec::{Encoding, MessageLimits};
+#[cfg(feature = "tls")]
+use crate::transport::ServerTls;
 
 /// How a server serves. Every default says what it protects.
 #[derive(Clone, Debug)]
@@ -29,6 +31,9 @@ pub struct Config {
     pub connection_window_bytes: u32,
     /// How long calls in flight may go on once the server drains; then they end with UNAVAILABLE. 30 s.
     pub drain_timeout: Duration,
+    /// Serves over TLS, and over TLS only. Default: cleartext.
+    #[cfg(feature = "tls")]
+    pub tls: Option<ServerTls>,
 }
 
 impl Default for Config {
@@ -42,6 +47,8 @@ impl Default for Config {
             stream_window_bytes: 256 * 1024,
             connection_window_bytes: 1024 * 1024,
             drain_timeout: Duration::from_secs(30),
+            #[cfg(feature = "tls")]
+            tls: None,
         }
     }
 }

@@ -34,6 +34,30 @@ pub(super) async fn serve<Io>(
     socket: Io,
     peer: Option<SocketAddr>,
     serving: Arc<Serving>,
+    phase: watch::Receiver<Phase>,
+) where
+    Io: AsyncRead + AsyncWrite + Unpin,
+{
+    #[cfg(feature = "tls")]
+    if let Some(tls) = &serving.config.tls {
+        let mut draining = phase.clone();
+        let shaken = tokio::select! {
+            shaken = tls.accept(socket) => shaken,
+            // It has no calls yet.
+            _ = draining.wait_for(|phase| *phase >= Phase::Draining) => return,
+        };
+        return match shaken {
+            Ok(socket) => serve_h2(socket, peer, serving, phase).await,
+            Err(error) => tracing::debug!(%error, "TLS handshake failed"),
+        };
+    }
+    serve_h2(socket, peer, serving, phase).await;
+}
+
+async fn serve_h2<Io>(
+    socket: Io,
+    peer: Option<SocketAddr>,
+    serving: Arc<Serving>,
     mut phase: watch::Receiver<Phase>,
 ) where
     Io: AsyncRead + AsyncWrite + Unpin,

@@ -31,6 +31,8 @@ use crate::call::Phase;
 use crate::codec::MessageLimits;
 use crate::method::Method;
 use crate::transport::Listener;
+#[cfg(feature = "tls")]
+use crate::transport::ServerTls;
 
 /// The future of one call.
 pub type CallFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -97,6 +99,13 @@ impl Server {
     /// Sets how long calls in flight may go on once the server drains.
     pub fn drain_timeout(mut self, drain_timeout: Duration) -> Self {
         self.config.drain_timeout = drain_timeout;
+        self
+    }
+
+    /// Serves over TLS, and over TLS only.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: ServerTls) -> Self {
+        self.config.tls = Some(tls);
         self
     }
 

@@ -2,6 +2,12 @@
 
 mod io;
 mod listener;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub(crate) use self::io::{Flush, Gathered, gather};
 pub use self::listener::Listener;
+#[cfg(feature = "tls")]
+pub(crate) use self::tls::Connector;
+#[cfg(feature = "tls")]
+pub use self::tls::{ClientTls, ServerTls};

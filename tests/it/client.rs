@@ -303,6 +303,29 @@ async fn statuses_of_the_server_arrive_as_they_are() {
     assert_eq!(status.code(), Code::Unimplemented);
 }
 
+#[tokio::test]
+async fn headers_are_there_before_the_message_and_when_the_call_fails_after_them() {
+    let (_served, channel) = serve().await;
+    let mut metadata = Metadata::new();
+    metadata.append("x-echo", "one").expect("legal");
+    let call = channel.unary::<_, RawMessage>(REVERSE, raw(b"abc"));
+    let call = call
+        .metadata(metadata.clone())
+        .limits(MessageLimits::default().recv(2));
+    let mut responses = call.start().await.expect("served");
+    let before = responses.headers().await.expect("they come first").clone();
+    assert_eq!(before.get("x-echo"), Some("one"));
+    let status = responses.only().await.expect_err("over the limit");
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    assert_eq!(responses.headers().await.expect("they stay"), &before);
+
+    let call = channel.client_streaming::<RawMessage, RawMessage>(REFUSE);
+    let (requests, mut responses) = call.start().await.expect("served").split();
+    requests.finish();
+    let status = responses.headers().await.expect_err("Trailers-Only");
+    assert_eq!(status.code(), Code::FailedPrecondition);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_deadline_ends_a_call_on_both_sides() {
     let fixture = Fixture::default();

@@ -5,6 +5,7 @@
 //! - `reflection`: server reflection, asked in both of its versions
 //! - `server`: our server, seen by a raw h2 client
 //! - `service`: the streaming service, on a store and a folder of its own
+//! - `tls`: certificates on both sides
 
 mod client;
 mod health;
@@ -13,3 +14,5 @@ mod server;
 #[cfg(feature = "app")]
 mod service;
 mod support;
+#[cfg(feature = "tls")]
+mod tls;

@@ -87,8 +87,8 @@ pub(super) struct Ready {
 pub struct AddressError(String);
 
 impl Channel {
-    /// A channel to `address`, such as `http://127.0.0.1:9528`, or `https://…` with the feature `tls`. Connects when the first call is made, which must be
-    /// inside a tokio runtime.
+    /// A channel to `address`, such as `http://127.0.0.1:9528`, or `https://…` with the feature `tls`. Connects when
+    /// the first call is made, which must be inside a tokio runtime.
     ///
     /// # Errors
     /// When the address has no host, or a scheme other than `http` and `https`; when the certificates of

@@ -25,6 +25,9 @@ use crate::protocol::{ContentType, NotGrpc, Rejection, RequestHead, exact_path};
 use crate::status::Status;
 use crate::transport::{Flush, Gathered, gather};
 
+/// How long a new connection may take to send its preface. Five seconds: a few round trips of a bad link.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// How long a connection that has no more calls may take to be closed by its client, and one whose calls were cut off
 /// to take their statuses. One second: a few round trips anywhere.
 const CLOSE_GRACE: Duration = Duration::from_secs(1);
@@ -72,10 +75,17 @@ async fn serve_h2<Io>(
             Poll::Ready(Ok(())) | Poll::Pending => shaken.map_err(|error| error.to_string()),
         }
     });
-    let h2 = match handshake.await {
-        Ok(h2) => h2,
+    let mut draining = phase.clone();
+    let shaken = tokio::select! {
+        shaken = timeout(HANDSHAKE_TIMEOUT, handshake) => shaken,
+        // It has no calls yet.
+        _ = draining.wait_for(|phase| *phase >= Phase::Draining) => return,
+    };
+    let h2 = match shaken {
+        Ok(Ok(h2)) => h2,
         // The peer's fault is not our log line above debug.
-        Err(error) => return tracing::debug!(%error, "handshake failed"),
+        Ok(Err(error)) => return tracing::debug!(%error, "handshake failed"),
+        Err(_) => return tracing::debug!("no preface within {HANDSHAKE_TIMEOUT:?}"),
     };
     let ending = phase.clone();
     let mut connection = Serve {

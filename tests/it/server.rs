@@ -7,10 +7,11 @@ use h2::client::SendRequest;
 use http::{HeaderMap, Request, Response};
 use streamway::MessageLimits;
 use streamway::server::Server;
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::{Duration, timeout};
 
-use crate::support::{Fixture, frame};
+use crate::support::{Fixture, Served, frame};
 
 async fn connect(limits: MessageLimits) -> SendRequest<Bytes> {
     connect_to(limits, Fixture::default()).await
@@ -18,14 +19,21 @@ async fn connect(limits: MessageLimits) -> SendRequest<Bytes> {
 
 async fn connect_to(limits: MessageLimits, fixture: Fixture) -> SendRequest<Bytes> {
     let served = fixture.serve(Server::new().limits(limits)).await;
+    let client = connect_with(&served).await;
+    tokio::spawn(async move {
+        // The server lives as long as the test.
+        let _served = served;
+        std::future::pending::<()>().await;
+    });
+    client
+}
+
+async fn connect_with(served: &Served) -> SendRequest<Bytes> {
     let socket = TcpStream::connect(served.socket_address())
         .await
         .expect("served");
     let (client, connection) = h2::client::handshake(socket).await.expect("h2");
-    tokio::spawn(async move {
-        let _served = served;
-        connection.await
-    });
+    tokio::spawn(connection);
     client
 }
 
@@ -186,4 +194,26 @@ async fn messages_leave_at_once_when_the_handler_pauses() {
         .await
         .expect("in time");
     assert_eq!(second.expect("a message").expect("whole"), frame(b"two"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_says_nothing_is_gone_after_five_seconds_and_delays_no_drain() {
+    let served = Fixture::default().serve(Server::new()).await;
+    let address = served.socket_address().to_owned();
+    let mut silent = TcpStream::connect(&address).await.expect("served");
+    let began = tokio::time::Instant::now();
+    let mut settings = Vec::new();
+    silent.read_to_end(&mut settings).await.expect("closed");
+    let waited = began.elapsed();
+    assert!(
+        waited >= Duration::from_secs(5) && waited < Duration::from_secs(6),
+        "{waited:?}"
+    );
+
+    let _silent = TcpStream::connect(&address).await.expect("served");
+    // A call on another connection, so that the silent one has been accepted before it.
+    let _client = connect_with(&served).await;
+    served.stop();
+    let ended = timeout(Duration::from_secs(3), served.ended()).await;
+    ended.expect("the drain does not wait for it");
 }

@@ -67,13 +67,19 @@
 extern crate self as streamway;
 
 pub mod call;
+#[cfg(feature = "app")]
+pub mod cli;
 pub mod client;
 pub mod codec;
 #[cfg(feature = "codegen")]
 pub mod codegen;
+#[cfg(feature = "app")]
+pub mod export;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzz;
+#[cfg(feature = "app")]
+pub mod gateway;
 pub mod health;
 pub mod metadata;
 pub mod method;

@@ -20,7 +20,7 @@ const LAYERS: [&[&str]; 6] = [
     &["server", "client", "interceptor"],
     &["health", "reflection"],
     &[
-        "proto", "service", "store", "objects", "gateway", "cli", "main",
+        "proto", "service", "store", "objects", "export", "gateway", "cli", "main",
     ],
 ];
 

@@ -1,13 +1,21 @@
 //! The integration tests: one binary, a file for each behaviour.
 //!
+//! - `cli`: the built binary, as a user runs it
 //! - `client`: our client against our server and against a raw h2 peer
+//! - `gateway`: the HTTP front, seen by a raw HTTP client
 //! - `health`: health checking, as a load balancer sees it
 //! - `reflection`: server reflection, asked in both of its versions
 //! - `server`: our server, seen by a raw h2 client
 //! - `service`: the streaming service, on a store and a folder of its own
 //! - `tls`: certificates on both sides
 
+#[cfg(feature = "app")]
+mod backend;
+#[cfg(feature = "app")]
+mod cli;
 mod client;
+#[cfg(feature = "app")]
+mod gateway;
 mod health;
 mod reflection;
 mod server;

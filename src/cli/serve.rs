@@ -1,0 +1,260 @@
+//! `streamway serve`: the gRPC server with all its services, and the HTTP front before it.
+//!
+//! In: where to listen and to keep things, and limits. Out: a server that runs until a signal and drains then. Not here:
+//! any of its parts.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use humantime::format_duration;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::Outcome;
+use super::address::{listen, listening, reachable};
+use super::failure::{Failure, say};
+use super::signals::{Signals, exit_code, until_drained};
+use super::values::{HttpAddress, MessageBytes, duration};
+use crate::codec::MessageLimits;
+use crate::gateway::{Drained, Front, ROUTES};
+use crate::health::{self, Health, ServingStatus};
+use crate::objects::Images;
+use crate::proto;
+use crate::proto::stream_service::{SERVICE_NAME, StreamServiceServer};
+use crate::reflection::Reflection;
+use crate::server::Server;
+use crate::service::Streams;
+use crate::store::OrderStore;
+use crate::store::folder::DataFolder;
+use crate::store::sqlite::SqliteStore;
+
+/// Serve the streaming service, and the HTTP front before it
+#[derive(Args, Debug)]
+pub(super) struct Serve {
+    /// Where to serve gRPC: a host and a port; port 0 for any that is free
+    #[arg(
+        long,
+        env = "STREAMWAY_GRPC_ADDR",
+        default_value = "127.0.0.1:9528",
+        value_name = "ADDRESS"
+    )]
+    grpc_addr: String,
+
+    /// Where to serve HTTP: a host and a port; port 0 for any that is free, off for no HTTP
+    #[arg(
+        long,
+        env = "STREAMWAY_HTTP_ADDR",
+        default_value = "127.0.0.1:8080",
+        value_name = "ADDRESS"
+    )]
+    http_addr: HttpAddress,
+
+    /// The folder of orders and images; made when it is missing
+    #[arg(
+        long,
+        env = "STREAMWAY_DATA_DIR",
+        default_value = "./streamway-data",
+        value_name = "FOLDER"
+    )]
+    data_dir: PathBuf,
+
+    /// How many orders to make, when there is no store of orders yet
+    #[arg(
+        long,
+        env = "STREAMWAY_SAMPLE_ORDERS",
+        default_value_t = 200_000,
+        value_name = "N"
+    )]
+    sample_orders: u32,
+
+    /// Largest message received, in bytes, or with a unit: 16, 4MiB, unlimited
+    #[arg(
+        long,
+        env = "STREAMWAY_MAX_RECV_MESSAGE_BYTES",
+        default_value_t = MessageBytes::DEFAULT_RECV,
+        value_name = "BYTES"
+    )]
+    max_recv_message_bytes: MessageBytes,
+
+    /// Largest message sent, in bytes, or with a unit: 16, 4MiB, unlimited
+    #[arg(
+        long,
+        env = "STREAMWAY_MAX_SEND_MESSAGE_BYTES",
+        default_value_t = MessageBytes::UNLIMITED,
+        value_name = "BYTES"
+    )]
+    max_send_message_bytes: MessageBytes,
+
+    /// Threads that serve gRPC; unless told otherwise one for each core
+    #[arg(long, env = "STREAMWAY_THREADS", default_value_t = cores(), value_name = "N")]
+    threads: NonZeroUsize,
+
+    /// How long calls in flight may go on after SIGINT or SIGTERM, such as 30s or 5m
+    #[arg(
+        long,
+        env = "STREAMWAY_DRAIN_TIMEOUT",
+        default_value = "30s",
+        value_name = "DURATION",
+        value_parser = duration
+    )]
+    drain_timeout: Duration,
+}
+
+fn cores() -> NonZeroUsize {
+    thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+impl Serve {
+    pub(super) async fn run(self) -> Outcome {
+        // First, so that a second server that is started by mistake touches nothing.
+        let grpc = listen(&self.grpc_addr, "--grpc-addr").await?;
+        let http = match &self.http_addr {
+            HttpAddress::Off => None,
+            HttpAddress::At(address) => Some(listen(address, "--http-addr").await?),
+        };
+        // Blocks, and nothing else runs yet; a signal ends the process here, and the next start begins anew.
+        let (streams, folder) = self.open()?;
+        let orders = streams.orders().count().await.map_err(|status| {
+            Failure::other(format!("cannot count the orders: {}", status.message()))
+        })?;
+
+        let mut signals = Signals::listen()?;
+        let health = Health::new();
+        health.set(SERVICE_NAME, ServingStatus::Serving);
+        let server = self.server(streams, &health)?;
+        let banner = Banner {
+            grpc: listening(&grpc)?,
+            http: http.as_ref().map(listening).transpose()?,
+            folder,
+            orders,
+            serve: &self,
+        };
+        say(&banner);
+
+        let draining = CancellationToken::new();
+        let served = async {
+            tokio::join!(
+                server.serve_on_threads(grpc, self.threads, draining.cancelled()),
+                self.front(http, banner.grpc, &draining),
+            )
+        };
+        let mut drain_began = None;
+        let (grpc, http) = until_drained(&mut signals, served, || {
+            health.shutdown();
+            drain_began = Some(Instant::now());
+            draining.cancel();
+        })
+        .await?;
+        grpc.map_err(|error| Failure::io("cannot serve gRPC", &error))?;
+        // A drain of gRPC does not say how it ended; one that took until the limit was cut there.
+        let limit = self.drain_timeout;
+        let late = drain_began.is_some_and(|began| !limit.is_zero() && began.elapsed() >= limit);
+        Ok(exit_code(match late {
+            true => Drained::Cut,
+            false => http?,
+        }))
+    }
+
+    fn open(&self) -> Result<(Streams<SqliteStore>, PathBuf), Failure> {
+        let folder = DataFolder::open(&self.data_dir).map_err(|error| {
+            let path = self.data_dir.display();
+            Failure::io(format_args!("cannot use --data-dir {path}"), &error)
+        })?;
+        let path = folder.path().display();
+        let store = SqliteStore::open(&folder, self.sample_orders).map_err(|status| {
+            Failure::other(format!(
+                "cannot open the orders in {path}: {}",
+                status.message()
+            ))
+        })?;
+        let images = Images::open(&folder).map_err(|error| {
+            Failure::io(format_args!("cannot open the images in {path}"), &error)
+        })?;
+        let path = folder.path().to_owned();
+        Ok((Streams::new(store, images), path))
+    }
+
+    fn server(&self, streams: Streams<SqliteStore>, health: &Health) -> Result<Server, Failure> {
+        let reflection = Reflection::new([
+            proto::FILE_DESCRIPTOR_SET,
+            health::proto::FILE_DESCRIPTOR_SET,
+        ])
+        .map_err(|error| Failure::other(error.to_string()))?;
+        let limits = MessageLimits::default()
+            .recv(self.max_recv_message_bytes.get())
+            .send(self.max_send_message_bytes.get());
+        Ok(Server::new()
+            // The other services must work whatever the size of the service's messages: grpcurl asks them first.
+            .service_limits(SERVICE_NAME, limits)
+            .drain_timeout(self.drain_timeout)
+            .add_service(health.service())
+            .add_service(reflection.service())
+            .add_service(StreamServiceServer::new(streams)))
+    }
+
+    /// Serves HTTP, as a client of the server on `grpc`.
+    async fn front(
+        &self,
+        http: Option<TcpListener>,
+        grpc: SocketAddr,
+        draining: &CancellationToken,
+    ) -> Result<Drained, Failure> {
+        let Some(listener) = http else {
+            return Ok(Drained::Clean);
+        };
+        let front = Front::new(&format!("http://{}", reachable(grpc)))
+            .map_err(|error| Failure::other(error.to_string()))?;
+        let front = front.drain_timeout(self.drain_timeout);
+        Ok(front.serve(listener, draining.cancelled()).await)
+    }
+}
+
+/// What is said when the server is ready.
+struct Banner<'a> {
+    grpc: SocketAddr,
+    http: Option<SocketAddr>,
+    folder: PathBuf,
+    orders: u64,
+    serve: &'a Serve,
+}
+
+impl fmt::Display for Banner<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let version = env!("CARGO_PKG_VERSION");
+        let grpc = reachable(self.grpc);
+        let serve = self.serve;
+        writeln!(f, "streamway {version}")?;
+        writeln!(f, "  gRPC    {} on {} threads", self.grpc, serve.threads)?;
+        match self.http {
+            None => writeln!(f, "  HTTP    off")?,
+            Some(http) => {
+                let http = reachable(http);
+                for route in ROUTES {
+                    writeln!(f, "  HTTP    http://{http}{route}")?;
+                }
+            }
+        }
+        writeln!(
+            f,
+            "  data    {}, {} orders",
+            self.folder.display(),
+            self.orders
+        )?;
+        writeln!(
+            f,
+            "  limits  messages received {} bytes, sent {} bytes; drain {}",
+            serve.max_recv_message_bytes,
+            serve.max_send_message_bytes,
+            format_duration(serve.drain_timeout)
+        )?;
+        write!(
+            f,
+            "  try     grpcurl -plaintext -d '{{\"limit\":3}}' {grpc} {SERVICE_NAME}/OrderList"
+        )
+    }
+}

@@ -1,0 +1,173 @@
+//! One HTTP/1.1 connection: what bounds it, and how it ends.
+//!
+//! In: a socket. Out: its requests answered, one after the other. Not here: what they are answered (`router`).
+//!
+//! A client that sends its header too slowly, or nothing at all between two requests, is cut by hyper; one that does not
+//! take its answer by [`Stalling`]. One that leaves is noticed while its answer is made, and dropping the answer cancels
+//! the call.
+
+use std::convert::Infallible;
+use std::io;
+use std::io::IoSlice;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::calls::Backend;
+use super::router::route;
+
+/// How long a client may take for the header of a request, and so be idle between two. 5 s: a header is one packet.
+const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a client may take nothing of its answer. 60 s: a person who pauses, but no dead peer.
+const STALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What hyper holds of one connection, in each direction: a header at most, two pieces of an export.
+const MAX_BUFFER_BYTES: usize = 64 * 1024;
+
+/// Serves one connection until it ends, or until the request in flight has ended once `draining`.
+pub(super) async fn serve(socket: TcpStream, backend: Arc<Backend>, draining: CancellationToken) {
+    // Answers are written whole; waiting for more would only add latency. Fails when the client is gone already.
+    let _ = socket.set_nodelay(true);
+    let service = service_fn(move |request| {
+        let backend = Arc::clone(&backend);
+        async move { Ok::<_, Infallible>(route(&backend, request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_READ_TIMEOUT)
+        .max_buf_size(MAX_BUFFER_BYTES)
+        .serve_connection(TokioIo::new(Stalling::new(socket)), service);
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        biased;
+        () = draining.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+        ended = &mut connection => ended,
+    };
+    if let Err(error) = ended {
+        // Clients leave and break the protocol; that an export failed is said where it fails.
+        tracing::debug!(%error, "an HTTP connection ended");
+    }
+}
+
+/// A socket whose writes fail when the peer has taken nothing for [`STALL_TIMEOUT`].
+struct Stalling<S> {
+    socket: S,
+    /// There while a write waits.
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> Stalling<S> {
+    fn new(socket: S) -> Self {
+        Self {
+            socket,
+            stalled: None,
+        }
+    }
+
+    fn judge<T>(
+        &mut self,
+        written: Poll<io::Result<T>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let stalled = self
+            .stalled
+            .get_or_insert_with(|| Box::pin(sleep(STALL_TIMEOUT)));
+        stalled.as_mut().poll(cx).map(|()| {
+            Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the client takes nothing of its answer",
+            ))
+        })
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Stalling<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_read(cx, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Stalling<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.socket).poll_write(cx, bytes);
+        self.judge(written, cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.socket).poll_write_vectored(cx, bytes);
+        self.judge(written, cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.socket).poll_flush(cx);
+        self.judge(flushed, cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let shut_down = Pin::new(&mut self.socket).poll_shutdown(cx);
+        self.judge(shut_down, cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_takes_nothing_is_cut_and_a_slow_one_is_not() {
+        let (ours, mut theirs) = duplex(10);
+        let mut ours = Stalling::new(ours);
+        let start = Instant::now();
+        let slow = async {
+            for _ in 0..3 {
+                sleep(STALL_TIMEOUT - Duration::from_secs(1)).await;
+                theirs.read_exact(&mut [0; 10]).await.unwrap();
+            }
+            // The last bytes are never read.
+            std::future::pending::<()>().await;
+        };
+        let written = tokio::select! {
+            written = ours.write_all(&[0; 50]) => written,
+            () = slow => unreachable!("never ends"),
+        };
+        assert_eq!(written.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        let expected = 3 * (STALL_TIMEOUT - Duration::from_secs(1)) + STALL_TIMEOUT;
+        assert_eq!(start.elapsed().as_secs(), expected.as_secs());
+    }
+}

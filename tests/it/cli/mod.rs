@@ -1,0 +1,6 @@
+//! The built binary, as a user runs it. Every process ends with its test.
+
+mod clients;
+mod orders;
+mod process;
+mod serve;

@@ -3,14 +3,14 @@
 #
 #   tests/check.sh            all of it: what a change has to pass
 #   tests/check.sh --quick    format, clippy and tests: while writing
-#   tests/check.sh STEP…      some of the steps: format clippy test doc features dependencies fuzz interop conformance
+#   tests/check.sh STEP…      some of the steps: format clippy test doc features dependencies fuzz interop conformance cases
 #
 # Needs Rust stable and nightly, and Go. Other tools are installed at the versions below, under target/tools.
 # FUZZ_SECONDS (10): how long each fuzz target runs, after its seeds and its corpus.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-readonly ALL=(format clippy test doc features dependencies fuzz interop conformance)
+readonly ALL=(format clippy test doc features dependencies fuzz interop conformance cases)
 readonly QUICK=(format clippy test)
 readonly TARGET=${CARGO_TARGET_DIR:-$PWD/target}
 readonly TOOLS=$TARGET/tools
@@ -99,6 +99,17 @@ step_conformance() {
   tests/conformance/run.sh "$TOOLS/bin/connectconformance" "$TARGET/release/examples"
 }
 
+# The interop cases of the gRPC project, with the client and the server of grpc-go.
+step_cases() {
+  local grpc_go=google.golang.org/grpc version=v1.85.0
+  go_tool $grpc_go/interop/client $version grpc-go
+  go_tool $grpc_go/interop/server $version grpc-go
+  # For its certificates: the programs may have been built long ago.
+  go mod download $grpc_go@$version
+  cargo build --locked --release --examples --features conformance
+  tests/interop/cases.sh "$TOOLS/bin/grpc-go" "$TARGET/release/examples" "$(go env GOMODCACHE)/$grpc_go@$version/testdata"
+}
+
 # cargo_tool NAME VERSION
 cargo_tool() {
   grep -qs "^\"$1 $2 " "$TOOLS/.crates.toml" ||
@@ -107,11 +118,12 @@ cargo_tool() {
       cargo install --quiet --locked --debug --root "$TOOLS" --version "=$2" "$1"
 }
 
-# go_tool PACKAGE VERSION
+# go_tool PACKAGE VERSION [FOLDER]: in a folder of its own when its name says too little
 go_tool() {
-  local program=$TOOLS/bin/${1##*/}
+  local folder=$TOOLS/bin${3:+/$3}
+  local program=$folder/${1##*/}
   [ -x "$program" ] && go version -m "$program" | grep -q "^[[:space:]]mod[[:space:]].*[[:space:]]$2[[:space:]]" ||
-    GOBIN=$TOOLS/bin go install "$1@$2"
+    GOBIN=$folder go install "$1@$2"
 }
 
 fail() {

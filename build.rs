@@ -59,6 +59,7 @@ fn main() -> io::Result<()> {
                     .type_name_domain(["."], "type.googleapis.com");
             })
             .compile(&protos, &INCLUDES)?;
+        Builder::new().compile(&["grpc/testing/test.proto"], &INCLUDES)?;
     }
     Ok(())
 }

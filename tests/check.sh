@@ -3,14 +3,14 @@
 #
 #   tests/check.sh            all of it: what a change has to pass
 #   tests/check.sh --quick    format, clippy and tests: while writing
-#   tests/check.sh STEP…      some of the steps: format clippy test doc features dependencies fuzz interop conformance
+#   tests/check.sh STEP…      some of the steps: format clippy test doc features dependencies fuzz interop conformance cases
 #
 # Needs Rust stable and nightly, and Go. Other tools are installed at the versions below, under target/tools.
 # FUZZ_SECONDS (10): how long each fuzz target runs, after its seeds and its corpus.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-readonly ALL=(format clippy test doc features dependencies fuzz interop conformance)
+readonly ALL=(format clippy test doc features dependencies fuzz interop conformance cases)
 readonly QUICK=(format clippy test)
 readonly TARGET=${CARGO_TARGET_DIR:-$PWD/target}
 readonly TOOLS=$TARGET/tools
@@ -87,7 +87,7 @@ step_fuzz() {
 step_interop() {
   go_tool github.com/fullstorydev/grpcurl/cmd/grpcurl v1.9.4
   (cd tests/interop/go && go vet ./... && go build -o "$TOOLS/bin/interop" .)
-  cargo build --locked --release
+  release_build
   STREAMWAY=$TARGET/release/streamway GRPCURL=$TOOLS/bin/grpcurl INTEROP=$TOOLS/bin/interop \
     cargo test --locked --all-features --test interop
 }
@@ -95,8 +95,24 @@ step_interop() {
 # The public suite of gRPC servers and clients.
 step_conformance() {
   go_tool connectrpc.com/conformance/cmd/connectconformance v1.0.7
-  cargo build --locked --release --examples --features conformance
+  release_build
   tests/conformance/run.sh "$TOOLS/bin/connectconformance" "$TARGET/release/examples"
+}
+
+# The interop cases of the gRPC project, with the client and the server of grpc-go.
+step_cases() {
+  local grpc_go=google.golang.org/grpc version=v1.85.0
+  go_tool $grpc_go/interop/client $version grpc-go
+  go_tool $grpc_go/interop/server $version grpc-go
+  # For its certificates: the programs may have been built long ago.
+  go mod download $grpc_go@$version
+  release_build
+  tests/interop/cases.sh "$TOOLS/bin/grpc-go" "$TARGET/release/examples" "$(go env GOMODCACHE)/$grpc_go@$version/testdata"
+}
+
+# The binary and the programs of the suites, with the same features, so that nothing is built twice.
+release_build() {
+  cargo build --locked --release --bins --examples --features conformance
 }
 
 # cargo_tool NAME VERSION
@@ -107,11 +123,12 @@ cargo_tool() {
       cargo install --quiet --locked --debug --root "$TOOLS" --version "=$2" "$1"
 }
 
-# go_tool PACKAGE VERSION
+# go_tool PACKAGE VERSION [FOLDER]: in a folder of its own when its name says too little
 go_tool() {
-  local program=$TOOLS/bin/${1##*/}
+  local folder=$TOOLS/bin${3:+/$3}
+  local program=$folder/${1##*/}
   [ -x "$program" ] && go version -m "$program" | grep -q "^[[:space:]]mod[[:space:]].*[[:space:]]$2[[:space:]]" ||
-    GOBIN=$TOOLS/bin go install "$1@$2"
+    GOBIN=$folder go install "$1@$2"
 }
 
 fail() {

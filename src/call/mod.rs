@@ -26,7 +26,7 @@ pub use self::send::{Compression, Sender};
 use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use h2::Reason;
@@ -75,9 +75,11 @@ pub(crate) enum Phase {
     Ending,
 }
 
-/// What came from the client, for the log.
+/// What came from the client: for the log, and for [`Call::compressed`].
 #[derive(Debug, Default)]
 struct Received {
+    /// The last message.
+    compressed: AtomicBool,
     messages: AtomicU64,
     bytes: AtomicU64,
 }
@@ -159,6 +161,17 @@ impl Call {
     pub fn set_encoding(&self, encoding: Encoding) -> Result<(), Status> {
         self.0.respond().set_encoding(encoding)
     }
+
+    /// Chooses whether the messages from here on are compressed, when the response has an encoding
+    /// (compression.md: "compression can be switched off for each message"). They are, unless told otherwise.
+    pub fn compress(&self, compression: Compression) {
+        self.0.respond().compress(compression);
+    }
+
+    /// Whether the last message of the client came compressed.
+    pub fn compressed(&self) -> bool {
+        self.0.received.compressed.load(Ordering::Relaxed)
+    }
 }
 
 impl Shared {
@@ -180,6 +193,12 @@ impl Shared {
     pub(crate) fn respond(&self) -> MutexGuard<'_, Respond> {
         // Nothing that could panic and leave the state half changed runs under the lock.
         self.respond.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn was_compressed(&self, compressed: bool) {
+        self.received
+            .compressed
+            .store(compressed, Ordering::Relaxed);
     }
 
     fn count_received(&self, messages: u64, bytes: u64) {

@@ -152,10 +152,11 @@ impl<T: Codec> Streaming<T> {
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub async fn message(&mut self) -> Result<Option<T>, Status> {
-        match poll_fn(|cx| self.inbound.poll_payload(cx)).await? {
-            Some(payload) => Ok(Some(decode(payload)?)),
-            None => Ok(None),
-        }
+        let Some(payload) = poll_fn(|cx| self.inbound.poll_payload(cx)).await? else {
+            return Ok(None);
+        };
+        self.shared.was_compressed(self.inbound.compressed());
+        Ok(Some(decode(payload)?))
     }
 
     /// The only message of a call that has exactly one.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use h2::SendStream;
 use h2::server::SendResponse;
 
-use super::{Outgoing, status_of};
+use super::{Compression, Outgoing, status_of};
 use crate::codec::compression::AcceptEncoding;
 use crate::codec::{Codec, Encoding, MessageLimits};
 use crate::metadata::Metadata;
@@ -25,6 +25,8 @@ pub(crate) struct Respond {
     /// What the client reads.
     accept: AcceptEncoding,
     encoding: Encoding,
+    /// Of the messages from here on.
+    compression: Compression,
     headers: Metadata,
     trailers: Metadata,
     /// Why nothing more can be sent although the handler may go on: it decides the status.
@@ -56,6 +58,7 @@ impl Respond {
             content_type,
             accept,
             encoding: negotiate(accept, encoding),
+            compression: Compression::On,
             headers: Metadata::new(),
             trailers: Metadata::new(),
             failure: None,
@@ -82,6 +85,10 @@ impl Respond {
         self.unsent()?;
         self.encoding = negotiate(self.accept, encoding);
         Ok(())
+    }
+
+    pub(crate) fn compress(&mut self, compression: Compression) {
+        self.compression = compression;
     }
 
     pub(crate) fn code(&self) -> Code {
@@ -125,7 +132,6 @@ impl Respond {
     pub(crate) fn poll_send<T: Codec>(
         &mut self,
         message: &T,
-        compressed: bool,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Status>> {
         if let Some(failure) = &self.failure {
@@ -137,9 +143,9 @@ impl Respond {
                 return Poll::Pending;
             }
         }
-        let encoding = match compressed {
-            true => self.encoding,
-            false => Encoding::Identity,
+        let encoding = match self.compression {
+            Compression::On => self.encoding,
+            Compression::Off => Encoding::Identity,
         };
         if let Err(error) = self.outgoing.encode(message, encoding) {
             let status = Status::from(error);

@@ -16,7 +16,6 @@ use crate::status::Status;
 /// Sends the messages of a response.
 pub struct Sender<T> {
     shared: Arc<Shared>,
-    compressed: bool,
     message: PhantomData<fn(&T)>,
 }
 
@@ -24,7 +23,6 @@ impl<T: Codec> Sender<T> {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self {
             shared,
-            compressed: true,
             message: PhantomData,
         }
     }
@@ -38,14 +36,12 @@ impl<T: Codec> Sender<T> {
     /// # Cancel safety
     /// A dropped future sent either the whole message or nothing of it.
     pub async fn send(&mut self, message: &T) -> Result<(), Status> {
-        let compressed = self.compressed;
-        poll_fn(|cx| self.shared.respond().poll_send(message, compressed, cx)).await
+        poll_fn(|cx| self.shared.respond().poll_send(message, cx)).await
     }
 
-    /// Chooses whether the messages from here on are compressed, when the response has an encoding
-    /// (compression.md: "compression can be switched off for each message"). They are, unless told otherwise.
+    /// As [`Call::compress`](super::Call::compress).
     pub fn compress(&mut self, compression: Compression) {
-        self.compressed = compression == Compression::On;
+        self.shared.respond().compress(compression);
     }
 }
 

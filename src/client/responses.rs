@@ -56,10 +56,7 @@ impl<T> Responses<T> {
 
     /// Whether the last message came compressed.
     pub fn compressed(&self) -> bool {
-        match &self.receive.state {
-            State::Messages(inbound) => inbound.compressed(),
-            State::Headers(_) | State::Trailers(_) | State::Again(_) | State::Ended(_) => false,
-        }
+        self.receive.compressed
     }
 
     pub(super) fn into_metadata(mut self) -> (Metadata, Metadata) {
@@ -151,6 +148,8 @@ pub(super) struct Receive {
     /// None before they came, and when the call ended without.
     headers: Option<Metadata>,
     trailers: Metadata,
+    /// The last message.
+    compressed: bool,
     /// The connection lives at least as long as its calls.
     _channel: super::Channel,
 }
@@ -170,6 +169,7 @@ impl Receive {
             expiry: None,
             headers: None,
             trailers: Metadata::new(),
+            compressed: false,
             _channel: dial.channel.clone(),
             request: Request::Single(body),
             again: Some(Again { dial, message }),
@@ -184,6 +184,7 @@ impl Receive {
             expiry: None,
             headers: None,
             trailers: Metadata::new(),
+            compressed: false,
             _channel: dial.channel,
             request: Request::Streamed(outbound),
             again: None,
@@ -237,6 +238,7 @@ impl Receive {
             State::Messages(inbound) => match ready!(inbound.poll_payload(cx)) {
                 Ok(Some(payload)) => {
                     self.again = None;
+                    self.compressed = inbound.compressed();
                     return Poll::Ready(Some(payload));
                 }
                 Ok(None) => self.on_body_end(),

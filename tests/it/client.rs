@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use streamway::call::Compression;
 use streamway::client::Requests;
 use streamway::codec::RawMessage;
 use streamway::server::Server;
@@ -276,6 +277,33 @@ async fn negotiates(encoding: Encoding) {
     exchange.send(&zeros).await.expect("open");
     let status = exchange.message().await.expect_err("over the limit");
     assert_eq!(status.code(), Code::ResourceExhausted);
+}
+
+/// compression.md: for each message.
+#[tokio::test]
+async fn a_handler_sees_and_chooses_whether_each_message_is_compressed() {
+    let mut config = streamway::server::Config::default();
+    config.encoding = Encoding::Gzip;
+    let (_served, channel) = serve_with(Server::new().config(config), Fixture::default()).await;
+    for (encoding, compressed) in [(Encoding::Gzip, true), (Encoding::Identity, false)] {
+        let call = channel.unary::<_, RawMessage>(REVERSE, raw(b"ab"));
+        let mut responses = call.encoding(encoding).start().await.expect("served");
+        assert_eq!(responses.only().await.expect("OK"), raw(b"ba"));
+        assert_eq!(responses.compressed(), compressed);
+    }
+    let exchange = channel.bidi::<RawMessage, RawMessage>(ECHO);
+    let exchange = exchange.encoding(Encoding::Gzip).start().await;
+    let (mut requests, mut responses) = exchange.expect("served").split();
+    for (compression, compressed) in [
+        (Compression::Off, false),
+        (Compression::On, true),
+        (Compression::Off, false),
+    ] {
+        requests.compress(compression);
+        requests.send(&raw(b"ab")).await.expect("open");
+        assert_eq!(responses.message().await.expect("OK"), Some(raw(b"ab")));
+        assert_eq!(responses.compressed(), compressed);
+    }
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use streamway::call::Compression;
 use streamway::codec::RawMessage;
 use streamway::server::{CallFuture, Rpc, Server, Service};
 use streamway::{Call, Metadata, Method, MethodKind, Sender, Status, Streaming};
@@ -72,6 +73,7 @@ impl Fixture {
             }
             ECHO => {
                 while let Some(message) = rx.message().await? {
+                    mirror_compression(call);
                     tx.send(&message).await?;
                 }
                 Ok(())
@@ -98,6 +100,7 @@ impl Fixture {
                 call.set_headers(echoed.clone())?;
                 call.set_trailers(echoed);
                 let mut bytes = rx.only().await?.0.to_vec();
+                mirror_compression(call);
                 bytes.reverse();
                 tx.send(&RawMessage(bytes.into())).await
             }
@@ -122,6 +125,14 @@ impl Fixture {
             }
         }
     }
+}
+
+/// Compresses what is sent next if what was received last was compressed.
+fn mirror_compression(call: &Call) {
+    call.compress(match call.compressed() {
+        true => Compression::On,
+        false => Compression::Off,
+    });
 }
 
 #[expect(clippy::panic, reason = "to show that it costs only its own call")]

@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# The gRPC project's interop cases between our programs and grpc-go's, both ways, in cleartext and over TLS; and the
+# compression cases, which grpc-go's client does not have, between our own. Fails when a case fails or fewer ran.
+#
+#   tests/interop/cases.sh GRPC_GO EXAMPLES TESTDATA      the folders of grpc-go's two programs, of ours, of its certificates
+set -euo pipefail
+readonly GRPC_GO=$1 EXAMPLES=$2 TESTDATA=$3
+
+readonly CASES=(
+  empty_unary large_unary client_streaming server_streaming ping_pong empty_stream timeout_on_sleeping_server
+  cancel_after_begin cancel_after_first_response status_code_and_message special_status_message custom_metadata
+  unimplemented_method unimplemented_service rpc_soak channel_soak pick_first_unary
+)
+readonly COMPRESSION=(
+  client_compressed_unary server_compressed_unary client_compressed_streaming server_compressed_streaming
+)
+readonly SERVER_TLS=(--use_tls "--tls_cert_file=$TESTDATA/server1.pem" "--tls_key_file=$TESTDATA/server1.key")
+readonly CLIENT_TLS=(--use_tls --use_test_ca "--ca_file=$TESTDATA/ca.pem" --server_host_override=foo.test.google.fr)
+
+logs=$(mktemp -d)
+servers=()
+trap 'kill "${servers[@]}" 2>/dev/null || true; rm -rf "$logs"' EXIT
+
+# serve PROGRAM FLAGS…: on a port that the system chooses; sets port
+serve() {
+  local log
+  log=$(mktemp -p "$logs")
+  # grpc-go says where it listens in its log.
+  GRPC_GO_LOG_SEVERITY_LEVEL=info "$1" --port=0 "${@:2}" >"$log" 2>&1 &
+  servers+=($!)
+  for _ in $(seq 100); do
+    port=$(sed -n 's/.*listening on .*:\([0-9][0-9]*\)$/\1/p' "$log")
+    [ -z "$port" ] || return 0
+    sleep 0.1
+  done
+  cat "$log" >&2
+  return 1
+}
+
+# run NAME CLIENT FLAGS… -- CASES…: against the last server
+run() {
+  local name=$1 client=$2 case passed=0
+  local flags=()
+  shift 2
+  while [ "$1" != -- ]; do
+    flags+=("$1")
+    shift
+  done
+  shift
+  for case in "$@"; do
+    if timeout 60 "$client" --server_host=127.0.0.1 "--server_port=$port" "${flags[@]}" "--test_case=$case" \
+      >"$logs/case" 2>&1; then
+      passed=$((passed + 1))
+    else
+      echo "$name: $case failed:" >&2
+      tail -n 20 "$logs/case" >&2
+    fi
+  done
+  echo "$name: $passed of $#"
+  [ $passed = $# ]
+}
+
+serve "$EXAMPLES/interop_server"
+run "grpc-go's client, our server" "$GRPC_GO/client" -- "${CASES[@]}"
+run "our client, our server, compression" "$EXAMPLES/interop_client" -- "${COMPRESSION[@]}"
+serve "$EXAMPLES/interop_server" "${SERVER_TLS[@]}"
+run "grpc-go's client, our server, TLS" "$GRPC_GO/client" "${CLIENT_TLS[@]}" -- "${CASES[@]}"
+serve "$GRPC_GO/server"
+run "our client, grpc-go's server" "$EXAMPLES/interop_client" -- "${CASES[@]}"
+serve "$GRPC_GO/server" "${SERVER_TLS[@]}"
+run "our client, grpc-go's server, TLS" "$EXAMPLES/interop_client" "${CLIENT_TLS[@]}" -- "${CASES[@]}"

@@ -35,7 +35,7 @@ use crate::proto::stream_service::StreamServiceClient;
 pub use self::router::ROUTES;
 
 /// Connections open at once; a further one waits in the listener's queue. HTTP/1.1 has one request on each, so this
-/// many requests as well. 128: each may hold [`STREAM_WINDOW_BYTES`] of an export that it does not read.
+/// many requests as well. 128: each may hold a window of 64 KiB of an export that it does not read.
 pub const MAX_CONNECTIONS: usize = 128;
 
 /// Bytes of one export that wait for a slow reader. 64 KiB: enough for a backend nearby.

@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use h2::SendStream;
 
 use super::status_of;
-use crate::codec::frame::{EncodeError, encode_frame};
+use crate::codec::frame::{EncodeError, PREFIX_LEN, encode_frame};
 use crate::codec::{Codec, Encoding, MessageLimits};
 use crate::status::Status;
 
@@ -21,6 +21,8 @@ const COALESCE_BYTES: usize = 16 * 1024;
 pub(crate) struct Outgoing {
     buffer: BytesMut,
     limits: MessageLimits,
+    /// Bytes at the head of the buffer that belong to a frame whose beginning is h2's already.
+    cut: usize,
     /// The sending task, waiting for the buffer to empty.
     room: Option<Waker>,
     messages: u64,
@@ -32,6 +34,7 @@ impl Outgoing {
         Self {
             buffer: BytesMut::new(),
             limits,
+            cut: 0,
             room: None,
             messages: 0,
             bytes: 0,
@@ -45,6 +48,11 @@ impl Outgoing {
     /// Whether enough is gathered to be worth a DATA frame.
     pub(crate) fn is_full(&self) -> bool {
         self.buffer.len() >= COALESCE_BYTES
+    }
+
+    /// Whether what h2 has so far ends inside a frame.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut > 0
     }
 
     pub(crate) fn messages(&self) -> u64 {
@@ -81,6 +89,7 @@ impl Outgoing {
             if ready == 0 {
                 return Ok(());
             }
+            self.cut = cut_after(&self.buffer, self.cut, ready);
             let data = self.buffer.split_to(ready).freeze();
             let sent = stream.send_data(data, false);
             sent.map_err(|error| status_of(&error))?;
@@ -134,6 +143,55 @@ impl Outgoing {
         self.buffer = BytesMut::new();
         if let Some(waker) = self.room.take() {
             waker.wake();
+        }
+    }
+}
+
+/// How much of a frame is left over when `sent` bytes of `buffer` go, which begins with the last `cut` bytes of a frame.
+fn cut_after(buffer: &[u8], cut: usize, sent: usize) -> usize {
+    if sent == buffer.len() {
+        // The buffer holds whole frames.
+        return 0;
+    }
+    let mut end = cut;
+    while end < sent {
+        let Some(&[_, a, b, c, d]) = buffer.get(end..).and_then(<[u8]>::first_chunk) else {
+            break;
+        };
+        end += PREFIX_LEN + u32::from_be_bytes([a, b, c, d]) as usize;
+    }
+    end.saturating_sub(sent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wherever_a_buffer_is_cut_the_rest_of_the_frame_is_known() {
+        // Frames of 8, 5 and 6 bytes.
+        let frames = b"\0\0\0\0\x03abc\0\0\0\0\0\0\0\0\0\x01x";
+        let ends = [8, 13, 19];
+        for first in 1..frames.len() {
+            let cut = cut_after(frames, 0, first);
+            let next = ends
+                .iter()
+                .find(|end| **end >= first)
+                .expect("the last is the length");
+            assert_eq!(cut, next - first, "cut at {first}");
+            let rest = &frames[first..];
+            for second in 1..rest.len() {
+                let sent = first + second;
+                let next = ends
+                    .iter()
+                    .find(|end| **end >= sent)
+                    .expect("the last is the length");
+                assert_eq!(
+                    cut_after(rest, cut, second),
+                    next - sent,
+                    "{first}, {second}"
+                );
+            }
         }
     }
 }

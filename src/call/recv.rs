@@ -31,6 +31,8 @@ pub(crate) struct Inbound {
     /// Bytes taken from h2 whose window credit was not given back.
     uncredited: usize,
     compressed: bool,
+    /// The peer has ended the body.
+    ended: bool,
     messages: u64,
     bytes: u64,
 }
@@ -50,6 +52,7 @@ impl Inbound {
             status_of,
             uncredited: 0,
             compressed: false,
+            ended: false,
             messages: 0,
             bytes: 0,
         }
@@ -78,6 +81,7 @@ impl Inbound {
                 }
                 Some(Err(error)) => return Poll::Ready(Err((self.status_of)(&error))),
                 None => {
+                    self.ended = true;
                     self.frames.finish()?;
                     return Poll::Ready(Ok(None));
                 }
@@ -91,6 +95,16 @@ impl Inbound {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<HeaderMap>, h2::Error>> {
         self.body.poll_trailers(cx)
+    }
+
+    /// Whether the body was read to its end: trailers may follow, also when it ended inside a message.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// How many payloads there were.
+    pub(crate) fn messages(&self) -> u64 {
+        self.messages
     }
 
     /// Whether the last payload came compressed.

@@ -6,8 +6,8 @@ use std::mem;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use h2::SendStream;
 use h2::server::SendResponse;
+use h2::{Reason, SendStream};
 
 use super::{Compression, Outgoing, status_of};
 use crate::codec::compression::AcceptEncoding;
@@ -195,6 +195,7 @@ impl Respond {
         // A handler that ignores a failed send does not make the call succeed.
         let outcome = outcome.and(self.failure.take().map_or(Ok(()), Err));
         self.code = outcome.as_ref().map_or_else(Status::code, |()| Code::Ok);
+        let cut = self.outgoing.is_cut();
         self.outgoing.close();
         let trailers = wire::to_trailers(
             outcome.as_ref().map(|&()| ()),
@@ -211,6 +212,11 @@ impl Respond {
                 respond
                     .send_response(trailers_only(self.content_type, trailers), true)
                     .map(drop)
+            }
+            // Behind half a message a status would not be read: whoever reads finds the message broken.
+            State::Open(mut stream) if cut => {
+                stream.send_reset(reason_of(self.code));
+                Ok(())
             }
             State::Open(mut stream) => {
                 // Capacity that is reserved and not used is taken from sibling streams.
@@ -264,6 +270,17 @@ fn negotiate(accept: AcceptEncoding, encoding: Encoding) -> Encoding {
     match accept.contains(encoding) {
         true => encoding,
         false => Encoding::Identity,
+    }
+}
+
+/// The reset that a client reads as `code`, as far as there is one (PROTOCOL-HTTP2.md, "Errors").
+fn reason_of(code: Code) -> Reason {
+    match code {
+        Code::Cancelled | Code::DeadlineExceeded => Reason::CANCEL,
+        // The response's headers have come, so no client sends it again by itself.
+        Code::Unavailable => Reason::REFUSED_STREAM,
+        Code::ResourceExhausted => Reason::ENHANCE_YOUR_CALM,
+        _ => Reason::INTERNAL_ERROR,
     }
 }
 

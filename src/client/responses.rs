@@ -113,7 +113,8 @@ impl<T: Codec> Responses<T> {
 enum State {
     Headers(ResponseFuture),
     Messages(Inbound),
-    Trailers(Inbound),
+    /// The second is what is wrong with the messages, if anything: the server's own error goes before it.
+    Trailers(Inbound, Result<(), Status>),
     Again(Reopen),
     Ended(Result<(), Status>),
 }
@@ -239,12 +240,20 @@ impl Receive {
                 Ok(Some(payload)) => {
                     self.again = None;
                     self.compressed = inbound.compressed();
+                    // A stream that is always ready never waits for its deadline.
+                    let check = inbound.messages() % MESSAGES_PER_CLOCK == 0;
+                    if check && self.is_late() {
+                        self.fail(expired());
+                        return Poll::Ready(None);
+                    }
                     return Poll::Ready(Some(payload));
                 }
-                Ok(None) => self.on_body_end(),
+                Ok(None) => self.on_body_end(Ok(())),
+                // A server that gives up may do so inside a message, and says why in the trailers.
+                Err(status) if inbound.is_ended() => self.on_body_end(Err(status)),
                 Err(status) => self.fail(status),
             },
-            State::Trailers(inbound) => {
+            State::Trailers(inbound, _) => {
                 let trailers = ready!(inbound.poll_trailers(cx));
                 self.on_trailers(trailers);
             }
@@ -297,23 +306,30 @@ impl Receive {
         }
     }
 
-    fn on_body_end(&mut self) {
+    fn on_body_end(&mut self, body: Result<(), Status>) {
         let ended = State::Ended(Ok(()));
         if let State::Messages(inbound) = mem::replace(&mut self.state, ended) {
-            self.state = State::Trailers(inbound);
+            self.state = State::Trailers(inbound, body);
         }
     }
 
     /// "Body ended without trailers" is INTERNAL, "trailers without grpc-status" UNKNOWN.
     fn on_trailers(&mut self, trailers: Result<Option<http::HeaderMap>, h2::Error>) {
+        let body = match mem::replace(&mut self.state, State::Ended(Ok(()))) {
+            State::Trailers(_, body) => body,
+            _ => Ok(()),
+        };
         match trailers {
             Err(error) => self.fail(status_of(&error)),
-            Ok(None) => self.fail(Status::internal("the response ended without trailers")),
+            Ok(None) => self.fail(
+                body.err()
+                    .unwrap_or_else(|| Status::internal("the response ended without trailers")),
+            ),
             Ok(Some(trailers)) => match wire::from_trailers(trailers) {
                 None => self.fail(Status::unknown("the trailers have no grpc-status")),
                 Some((outcome, trailers)) => {
                     self.trailers = trailers;
-                    self.end(outcome);
+                    self.end(outcome.and(body));
                 }
             },
         }
@@ -359,6 +375,9 @@ impl Receive {
         expiry.as_mut().poll(cx)
     }
 }
+
+/// After how many messages the clock is read. 64: the messages that one deadline can be late by.
+const MESSAGES_PER_CLOCK: u64 = 64;
 
 impl Drop for Receive {
     fn drop(&mut self) {

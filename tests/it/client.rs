@@ -479,3 +479,39 @@ async fn at_the_drain_limit_calls_in_flight_end_with_unavailable() {
     assert_eq!(status.message(), "the server is shutting down");
     timeout(LONG, served.ended()).await.expect("drained");
 }
+
+#[tokio::test]
+async fn a_deadline_in_the_midst_of_a_stream_reads_deadline_exceeded_wherever_it_cuts() {
+    let (_served, channel) = serve().await;
+    for n in 0..40 {
+        let call = channel.server_streaming::<_, RawMessage>(FOREVER, raw(b""));
+        let call = call.timeout(Duration::from_millis(5 + n % 7));
+        let mut responses = call.start().await.expect("served");
+        let status = loop {
+            match responses.message().await {
+                Ok(message) => assert!(message.is_some(), "it never ends well"),
+                Err(status) => break status,
+            }
+        };
+        assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn the_drain_limit_in_the_midst_of_a_stream_reads_unavailable_wherever_it_cuts() {
+    for n in 0..10 {
+        let server = Server::new().drain_timeout(Duration::from_millis(n));
+        let (served, channel) = serve_with(server, Fixture::default()).await;
+        let call = channel.server_streaming::<_, RawMessage>(FOREVER, raw(b""));
+        let mut responses = call.start().await.expect("served");
+        responses.message().await.expect("OK").expect("endless");
+        served.stop();
+        let status = loop {
+            match responses.message().await {
+                Ok(message) => assert!(message.is_some(), "it never ends well"),
+                Err(status) => break status,
+            }
+        };
+        assert_eq!(status.code(), Code::Unavailable, "{status}");
+    }
+}

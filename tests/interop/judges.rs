@@ -1,6 +1,8 @@
 //! The judges among themselves: what the other tests compare with has to be right first.
 
-use super::support::{GrpcGo, grpcurl, run};
+use super::records::{ORDER_LIST, grpcurl};
+use super::servers::GrpcGo;
+use super::support::run;
 
 #[test]
 fn grpcurl_and_grpc_go_agree_on_the_records_of_grpc_go() {
@@ -10,10 +12,7 @@ fn grpcurl_and_grpc_go_agree_on_the_records_of_grpc_go() {
     let first =
         r#"{"order":{"id":0,"orderSn":"20240101000000order_sn","date":"2024-01-01 00:00:00"}}"#;
     assert_eq!(dumped[0], first);
-    assert_eq!(
-        grpcurl(&[&go.addr, "proto.StreamService/OrderList"]),
-        dumped
-    );
+    assert_eq!(grpcurl(&[&go.addr, ORDER_LIST]), dumped);
 }
 
 #[test]

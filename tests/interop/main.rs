@@ -1,6 +1,16 @@
 //! The release binary and the stock tools of other implementations, as separate processes on loopback.
 //!
 //! Not run by a plain `cargo test`: `tests/check.sh interop` builds the programs and names them in the environment.
+#![expect(clippy::panic, reason = "these are tests, only not marked one by one")]
 
+mod drain;
+mod exports;
 mod judges;
+mod limits;
+mod memory;
+mod records;
+mod servers;
+mod service;
+mod streams;
 mod support;
+mod uploads;

@@ -1,7 +1,7 @@
 //! Programs as children: their lines as they come, their end, and that they end with the test at the latest.
-#![expect(clippy::panic, reason = "these are tests, only not marked one by one")]
 
 use std::env;
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -9,7 +9,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Longest life of a program: far more than any needs, far less than a run of all tests may take.
-const LONGEST_LIFE: Duration = Duration::from_secs(180);
+pub(crate) const LONGEST_LIFE: Duration = Duration::from_secs(180);
+
+/// Lines on stdout that wait for the test. After these the program has to wait, when it has filled its pipe too.
+const WAITING_LINES: usize = 64;
 
 /// A running program. Dropped, it is killed.
 pub(crate) struct Running {
@@ -51,8 +54,14 @@ impl Running {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let mut child = command.spawn().expect(&name);
-        let stdout = lines(child.stdout.take().expect("piped"));
-        let stderr = lines(child.stderr.take().expect("piped"));
+        let (tx, stdout) = mpsc::sync_channel(WAITING_LINES);
+        each_line(child.stdout.take().expect("piped"), move |line| {
+            tx.send(line).is_ok()
+        });
+        let (tx, stderr) = mpsc::channel();
+        each_line(child.stderr.take().expect("piped"), move |line| {
+            tx.send(line).is_ok()
+        });
         Self {
             name,
             child,
@@ -64,20 +73,51 @@ impl Running {
 
     /// The next line on stdout.
     pub(crate) fn line(&self) -> String {
-        match self.next(&self.stdout) {
-            Some(line) => line,
-            None => panic!(
-                "{} ended without the line: {:?}",
-                self.name,
-                self.stderr.try_iter().collect::<Vec<_>>()
-            ),
-        }
+        self.lines()
+            .next()
+            .unwrap_or_else(|| self.missing("a line"))
+    }
+
+    /// The lines on stdout that are not read yet. As long as nobody reads them, the program is held up.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
+        std::iter::from_fn(|| self.next(&self.stdout))
+    }
+
+    /// What follows `begin` in the next line on stderr that has it.
+    pub(crate) fn said(&self, begin: &str) -> String {
+        std::iter::from_fn(|| self.next(&self.stderr))
+            .find_map(|line| Some(line.split_once(begin)?.1.to_owned()))
+            .unwrap_or_else(|| self.missing(begin))
+    }
+
+    /// Sends a signal, such as `TERM`.
+    pub(crate) fn signal(&self, name: &str) {
+        let kill = Command::new("kill")
+            .args([&format!("-{name}"), &self.child.id().to_string()])
+            .status();
+        assert!(kill.expect("there is a kill").success());
+    }
+
+    /// A line of what Linux says of its memory, such as `VmHWM`, in KiB.
+    pub(crate) fn memory_kib(&self, name: &str) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = fs::read_to_string(path).expect("it runs");
+        status
+            .lines()
+            .find_map(|line| {
+                line.strip_prefix(name)?
+                    .strip_prefix(':')?
+                    .split_whitespace()
+                    .next()
+            })
+            .and_then(|kib| kib.parse().ok())
+            .expect("a number of kB")
     }
 
     /// Waits for the end.
     pub(crate) fn finish(mut self) -> Finished {
         // Both pipes first: who has closed them is at its end.
-        let stdout = std::iter::from_fn(|| self.next(&self.stdout)).collect();
+        let stdout = self.lines().collect();
         let stderr: Vec<_> = std::iter::from_fn(|| self.next(&self.stderr)).collect();
         let status = self.child.wait().expect("a child");
         Finished {
@@ -86,6 +126,11 @@ impl Running {
             stdout,
             stderr: stderr.join("\n"),
         }
+    }
+
+    fn missing(&self, what: &str) -> ! {
+        let said = self.stderr.try_iter().collect::<Vec<_>>();
+        panic!("{} ended without {what:?}: {said:?}", self.name)
     }
 
     /// The next line of a stream, `None` at its end.
@@ -111,87 +156,35 @@ impl Drop for Running {
 impl Finished {
     /// The lines on stdout of a program that has to succeed.
     pub(crate) fn success(self) -> Vec<String> {
-        assert!(
-            self.status.success(),
-            "{}: {}\n{}",
-            self.name,
-            self.status,
+        self.exit_code(0).0
+    }
+
+    /// The lines on stdout, and the text on stderr, of a program that has to end with this code.
+    pub(crate) fn exit_code(self, code: i32) -> (Vec<String>, String) {
+        let Self { name, status, .. } = self;
+        assert_eq!(
+            status.code(),
+            Some(code),
+            "{name}: {status}\n{}",
             self.stderr
         );
-        self.stdout
+        (self.stdout, self.stderr)
     }
 }
 
-/// Reads a pipe to its end, so that the program never waits for us.
-fn lines(pipe: impl Read + Send + 'static) -> Receiver<String> {
-    let (tx, rx) = mpsc::channel();
+/// Reads a pipe to its end, or until `take` takes no more.
+fn each_line(pipe: impl Read + Send + 'static, take: impl Fn(String) -> bool + Send + 'static) {
     thread::spawn(move || {
         let lines = BufReader::new(pipe).lines();
-        for line in lines {
-            if tx.send(line.expect("text")).is_err() {
-                break;
-            }
-        }
+        lines.map(|line| line.expect("text")).all(take)
     });
-    rx
 }
 
-/// grpc-go's server of the service.
-pub(crate) struct GrpcGo {
-    pub(crate) addr: String,
-    _running: Running,
-}
-
-impl GrpcGo {
-    pub(crate) fn serve(orders: u32) -> Self {
-        let running = Running::start(program(
-            "INTEROP",
-            &["server", "-orders", &orders.to_string()],
-        ));
-        let line = running.line();
-        let addr = line
-            .strip_prefix("listening ")
-            .expect("its first line")
-            .to_owned();
-        Self {
-            addr,
-            _running: running,
-        }
+/// Looks until it is so.
+pub(crate) fn until(what: &str, so: impl Fn() -> bool) {
+    let end = Instant::now() + LONGEST_LIFE;
+    while !so() {
+        assert!(Instant::now() < end, "not in {LONGEST_LIFE:?}: {what}");
+        thread::sleep(Duration::from_millis(1));
     }
-}
-
-/// What grpcurl prints, one line for each message, without the white space and with every field.
-pub(crate) fn grpcurl(args: &[&str]) -> Vec<String> {
-    let mut all = vec!["-plaintext", "-emit-defaults", "-max-time", "120"];
-    all.extend(args);
-    compact(&run("GRPCURL", &all).success().join("\n"))
-}
-
-/// The JSON values of a text, one a line.
-fn compact(json: &str) -> Vec<String> {
-    let (mut values, mut value) = (Vec::new(), String::new());
-    let (mut depth, mut quoted, mut escaped) = (0, false, false);
-    for char in json.chars() {
-        if quoted || !char.is_whitespace() {
-            value.push(char);
-        }
-        match char {
-            _ if escaped => escaped = false,
-            '\\' => escaped = true,
-            '"' => quoted = !quoted,
-            '{' if !quoted => depth += 1,
-            '}' if !quoted => depth -= 1,
-            _ => {}
-        }
-        if depth == 0 && !value.is_empty() {
-            values.push(std::mem::take(&mut value));
-        }
-    }
-    values
-}
-
-#[test]
-fn json_values_are_told_apart() {
-    let text = "{\n  \"a\": \"x } \\\" y\"\n}\n{ \"b\": {} }\n";
-    assert_eq!(compact(text), ["{\"a\":\"x } \\\" y\"}", "{\"b\":{}}"]);
 }

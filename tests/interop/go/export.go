@@ -50,7 +50,7 @@ func (e export) read(use func(*streampb.Order) error) error {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("%s\n%s", statusLine(err), trailers.describe(stream.Trailer()))
+			return trailers.failed(err, stream.Trailer())
 		}
 		order := message.GetOrder()
 		if order == nil {

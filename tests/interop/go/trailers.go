@@ -18,6 +18,11 @@ type trailerWatch struct {
 	came atomic.Bool
 }
 
+// failed says how the call ended, and whether the peer said so.
+func (w *trailerWatch) failed(err error, md metadata.MD) error {
+	return fmt.Errorf("%s\n%s", statusLine(err), w.describe(md))
+}
+
 // describe returns one line that says whether trailers came, and a line for each value that grpc-go shows of them: the
 // custom metadata, and in a Trailers-Only answer the content-type.
 func (w *trailerWatch) describe(md metadata.MD) string {

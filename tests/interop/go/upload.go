@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 
+	"google.golang.org/grpc"
+
 	"streamway/interop/streampb"
 )
 
@@ -19,7 +21,8 @@ func runUpload(args []string) error {
 		reject(flags, "-files must be from 1 to -count")
 	}
 
-	ctx, client, done, err := to.dial()
+	var trailers trailerWatch
+	ctx, client, done, err := to.dial(grpc.WithStatsHandler(&trailers))
 	if err != nil {
 		return err
 	}
@@ -32,7 +35,7 @@ func runUpload(args []string) error {
 		return err
 	}
 	if _, err := stream.CloseAndRecv(); err != nil {
-		return errors.New(statusLine(err))
+		return trailers.failed(err, stream.Trailer())
 	}
 	fmt.Println("ok")
 	return nil

@@ -86,7 +86,7 @@ step_fuzz() {
 # The release binary and the library against grpcurl and grpc-go.
 step_interop() {
   go_tool github.com/fullstorydev/grpcurl/cmd/grpcurl v1.9.4
-  (cd tests/interop/go && go vet ./... && go build -o "$TOOLS/bin/interop" .)
+  build_interop
   release_build
   STREAMWAY=$TARGET/release/streamway GRPCURL=$TOOLS/bin/grpcurl INTEROP=$TOOLS/bin/interop \
     cargo test --locked --all-features --test interop
@@ -107,7 +107,14 @@ step_cases() {
   # For its certificates: the programs may have been built long ago.
   go mod download $grpc_go@$version
   release_build
-  tests/interop/cases.sh "$TOOLS/bin/grpc-go" "$TARGET/release/examples" "$(go env GOMODCACHE)/$grpc_go@$version/testdata"
+  build_interop
+  tests/interop/cases.sh "$TOOLS/bin/grpc-go" "$TARGET/release/examples" \
+    "$(go env GOMODCACHE)/$grpc_go@$version/testdata" "$TOOLS/bin/interop"
+}
+
+# Our own programs on grpc-go's library.
+build_interop() {
+  (cd tests/interop/go && go vet ./... && go build -o "$TOOLS/bin/interop" .)
 }
 
 # The binary and the programs of the suites, with the same features, so that nothing is built twice.

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # The gRPC project's interop cases between our programs and grpc-go's, both ways, in cleartext and over TLS; and the
-# compression cases, which grpc-go's client does not have, between our own. Fails when a case fails or fewer ran.
+# compression cases, which grpc-go's client does not have, with our own client and with one on grpc-go's library. Fails
+# when a case fails or fewer ran.
 #
-#   tests/interop/cases.sh GRPC_GO EXAMPLES TESTDATA      the folders of grpc-go's two programs, of ours, of its certificates
+#   tests/interop/cases.sh GRPC_GO EXAMPLES TESTDATA INTEROP
+#       the folders of grpc-go's two programs, of ours, and of its certificates; the program of tests/interop/go
 set -euo pipefail
-readonly GRPC_GO=$1 EXAMPLES=$2 TESTDATA=$3
+readonly GRPC_GO=$1 EXAMPLES=$2 TESTDATA=$3 INTEROP=$4
 
 readonly CASES=(
   empty_unary large_unary client_streaming server_streaming ping_pong empty_stream timeout_on_sleeping_server
@@ -39,16 +41,16 @@ serve() {
 
 # run NAME CLIENT FLAGS… -- CASES…: against the last server
 run() {
-  local name=$1 client=$2 case passed=0
-  local flags=()
-  shift 2
+  local name=$1 case passed=0
+  local client=()
+  shift
   while [ "$1" != -- ]; do
-    flags+=("$1")
+    client+=("$1")
     shift
   done
   shift
   for case in "$@"; do
-    if timeout 60 "$client" --server_host=127.0.0.1 "--server_port=$port" "${flags[@]}" "--test_case=$case" \
+    if timeout 60 "${client[@]}" --server_host=127.0.0.1 "--server_port=$port" "--test_case=$case" \
       >"$logs/case" 2>&1; then
       passed=$((passed + 1))
     else
@@ -63,6 +65,7 @@ run() {
 serve "$EXAMPLES/interop_server"
 run "grpc-go's client, our server" "$GRPC_GO/client" -- "${CASES[@]}"
 run "our client, our server, compression" "$EXAMPLES/interop_client" -- "${COMPRESSION[@]}"
+run "grpc-go's library, our server, compression" "$INTEROP" compression -- "${COMPRESSION[@]}"
 serve "$EXAMPLES/interop_server" "${SERVER_TLS[@]}"
 run "grpc-go's client, our server, TLS" "$GRPC_GO/client" "${CLIENT_TLS[@]}" -- "${CASES[@]}"
 serve "$GRPC_GO/server"

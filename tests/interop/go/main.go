@@ -25,6 +25,7 @@ var commands = []command{
 	{"dump", "read an export, print one JSON line for each order", runDump},
 	{"cancel", "cancel an export in its midst", runCancel},
 	{"deadline", "let the deadline of a silent SumData stream pass", runDeadline},
+	{"compression", "run one of the interop cases about compression", runCompression},
 }
 
 func main() {
@@ -47,7 +48,7 @@ func main() {
 func usage() {
 	fmt.Fprintln(os.Stderr, "usage: interop <command> [flags]; `interop <command> -h` lists the flags")
 	for _, c := range commands {
-		fmt.Fprintf(os.Stderr, "  %-9s %s\n", c.name, c.summary)
+		fmt.Fprintf(os.Stderr, "  %-11s %s\n", c.name, c.summary)
 	}
 	os.Exit(2)
 }

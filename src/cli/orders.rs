@@ -129,6 +129,10 @@ impl Orders {
         );
         if self.limit > 0 {
             let left = u64::from(self.limit).saturating_sub(received);
+            if left == 0 {
+                // `--limit 0` would mean all.
+                return Some(format!("all {received} orders asked for were received"));
+            }
             hint.push_str(&format!(" --limit {left}"));
         }
         Some(hint)

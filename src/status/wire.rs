@@ -30,7 +30,7 @@ pub(crate) fn to_trailers(outcome: Result<(), &Status>, trailing: Metadata) -> H
                 HeaderValue::from_static(status.code().decimal()),
             );
             if !status.message().is_empty() {
-                map.insert(GRPC_MESSAGE, encode_message(status.message()));
+                map.insert(GRPC_MESSAGE, encode_message(capped(status.message())));
             }
             if !status.raw_details().is_empty() {
                 let encoded = base64_encode(status.raw_details());
@@ -82,6 +82,16 @@ fn parse_code(text: &[u8]) -> Option<Code> {
     }
 }
 
+/// Bytes of a status's text that travel, before escaping, which can triple them. 2 KiB: trailers have no flow control, and
+/// a text often quotes what the peer sent. Header lists of 8 KiB are taken everywhere.
+const MAX_MESSAGE_BYTES: usize = 2 * 1024;
+
+/// As much of a text as travels, cut between two characters.
+fn capped(message: &str) -> &str {
+    let end = message.floor_char_boundary(MAX_MESSAGE_BYTES);
+    message.get(..end).unwrap_or(message)
+}
+
 pub(crate) fn encode_message(message: &str) -> HeaderValue {
     let encoded: Cow<'_, str> = percent_encode(message.as_bytes(), MESSAGE_ESCAPES).into();
     HeaderValue::from_str(&encoded).expect("percent-encoded text is visible ASCII and space")
@@ -131,6 +141,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_text_that_quotes_megabytes_is_cut_between_two_characters() {
+        let status = Status::invalid_argument("é".repeat(2_000_000) + "x");
+        let back = round_trip(&status);
+        assert_eq!(back.message(), "é".repeat(MAX_MESSAGE_BYTES / 2));
+        let short = Status::invalid_argument("x".repeat(MAX_MESSAGE_BYTES));
+        assert_eq!(round_trip(&short).message(), short.message());
+    }
 
     fn round_trip(status: &Status) -> Status {
         let map = to_trailers(Err(status), Metadata::new());

@@ -66,7 +66,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let channel = Channel::connect(&format!("http://{address}"))?;
     let client = StreamServiceClient::new(channel);
     // Connects.
-    client.echo(StreamSumData::default()).wait_for_ready().send().await?;
+    client
+        .echo(StreamSumData::default())
+        .wait_for_ready()
+        .send()
+        .await?;
     let usage = Usage::start();
     let mut tasks = JoinSet::new();
     for _ in 0..streams {

@@ -2,10 +2,10 @@
 //!
 //! `bench_server --addr 127.0.0.1:9528` on one thread; `--threads N` on N, each with its own runtime.
 
-#[path = "bench/proto.rs"]
-mod proto;
 #[path = "../benches/peers/orders.rs"]
 mod orders;
+#[path = "bench/proto.rs"]
+mod proto;
 
 use std::env;
 use std::error::Error;
@@ -38,7 +38,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let server = Server::new().add_service(StreamServiceServer::new(Bench));
     match threads {
         None => server.serve(listener, pending()).await?,
-        Some(threads) => server.serve_on_threads(listener, threads, pending()).await?,
+        Some(threads) => {
+            server
+                .serve_on_threads(listener, threads, pending())
+                .await?
+        }
     }
     Ok(())
 }

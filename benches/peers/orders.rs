@@ -7,19 +7,19 @@
 const DEFAULT_COUNT: i32 = 200_000;
 
 /// How many orders a search asks for.
-pub fn count(asked: i32) -> i32 {
+pub(crate) fn count(asked: i32) -> i32 {
     if asked == 0 { DEFAULT_COUNT } else { asked }
 }
 
 /// 22 characters: a day and the id.
-pub fn order_sn(id: i32) -> String {
+pub(crate) fn order_sn(id: i32) -> String {
     let mut text = *b"2024010100000000000000";
     digits(&mut text[12..], id.unsigned_abs());
     owned(&text)
 }
 
 /// 19 characters: the id as seconds of a day.
-pub fn date(id: i32) -> String {
+pub(crate) fn date(id: i32) -> String {
     let id = id.unsigned_abs();
     let mut text = *b"2024-01-01 00:00:00";
     digits(&mut text[11..13], id / 3600 % 24);
@@ -37,5 +37,7 @@ fn digits(text: &mut [u8], mut value: u32) {
 }
 
 fn owned(text: &[u8]) -> String {
-    std::str::from_utf8(text).expect("digits and punctuation are ASCII").to_owned()
+    std::str::from_utf8(text)
+        .expect("digits and punctuation are ASCII")
+        .to_owned()
 }

@@ -19,8 +19,8 @@ use connectrpc::{
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 use generated::proto::{
-    Order, OrderSearchParams, StreamImageList, StreamOrderList, StreamService,
-    StreamSumData, UploadResponse,
+    Order, OrderSearchParams, StreamImageList, StreamOrderList, StreamService, StreamSumData,
+    UploadResponse,
 };
 
 struct Service;

@@ -9,7 +9,10 @@ mod server;
 mod usage;
 
 mod proto {
-    #![allow(dead_code, reason = "the service has more messages than are encoded here")]
+    #![allow(
+        dead_code,
+        reason = "the service has more messages than are encoded here"
+    )]
     include!(concat!(env!("OUT_DIR"), "/proto.rs"));
 }
 
@@ -57,7 +60,9 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
             }
             usage.report(0, Vec::new());
         }
-        _ => return Err("floor h2|tcp ADDR, tcp-client ADDR EXPORTS, encode|decode EXPORTS".into()),
+        _ => {
+            return Err("floor h2|tcp ADDR, tcp-client ADDR EXPORTS, encode|decode EXPORTS".into());
+        }
     }
     Ok(())
 }

@@ -81,7 +81,9 @@ async fn send(stream: &mut SendStream<Bytes>, mut chunk: Bytes) -> Result<(), Fa
 fn head() -> Response<()> {
     let mut response = Response::new(());
     let grpc = HeaderValue::from_static("application/grpc");
-    response.headers_mut().insert(http::header::CONTENT_TYPE, grpc);
+    response
+        .headers_mut()
+        .insert(http::header::CONTENT_TYPE, grpc);
     response
 }
 

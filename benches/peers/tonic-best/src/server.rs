@@ -22,7 +22,8 @@ use tonic::{Request, Response, Status, Streaming};
 
 struct Service;
 
-type Orders = Iter<std::iter::Map<std::ops::Range<i32>, fn(i32) -> Result<StreamOrderList, Status>>>;
+type Orders =
+    Iter<std::iter::Map<std::ops::Range<i32>, fn(i32) -> Result<StreamOrderList, Status>>>;
 type Answer = Box<dyn FnMut(Result<StreamSumData, Status>) -> Result<StreamSumData, Status> + Send>;
 
 fn order(id: i32) -> Result<StreamOrderList, Status> {

@@ -7,9 +7,10 @@
 //! --ping-pong N    sends N numbers on each stream, each when the sum before it has come
 //! --pipelined N    the same with --in-flight sums to come (100)
 //! --upload N       sends N small images
+//! --unary N        makes N calls on each stream, each when the answer to the one before it has come
 //! ```
 //!
-//! `--streams S` does it on S streams at once (1). One line of JSON: messages, wall and CPU seconds, latencies in
+//! `--streams S` does it on S streams at once (1), `--orders M` has exports of M orders (200,000). One line of JSON: messages, wall and CPU seconds, latencies in
 //! microseconds.
 
 #[path = "bench/proto.rs"]
@@ -29,8 +30,8 @@ use proto::stream_service::StreamServiceClient;
 use proto::{Image, OrderSearchParams, StreamImageList, StreamSumData};
 use usage::Usage;
 
-const USAGE: &str = "bench_client --addr ADDR --exports|--ping-pong|--pipelined|--upload N \
-    [--streams S] [--in-flight M]";
+const USAGE: &str = "bench_client --addr ADDR --exports|--ping-pong|--pipelined|--upload|--unary N \
+    [--streams S] [--in-flight M] [--orders M]";
 
 #[derive(Clone, Copy)]
 enum Work {
@@ -38,6 +39,7 @@ enum Work {
     PingPong,
     Pipelined,
     Upload,
+    Unary,
 }
 
 /// What one stream did: messages, and how long each round trip took.
@@ -46,7 +48,7 @@ type Done = Result<(u64, Vec<u64>), Status>;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let (mut address, mut work) = (None, None);
-    let (mut streams, mut in_flight) = (1, 100);
+    let (mut streams, mut in_flight, mut orders) = (1, 100, 0);
     let mut args = env::args().skip(1);
     while let (Some(flag), Some(value)) = (args.next(), args.next()) {
         match flag.as_str() {
@@ -55,6 +57,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
             "--ping-pong" => work = Some((Work::PingPong, value.parse()?)),
             "--pipelined" => work = Some((Work::Pipelined, value.parse()?)),
             "--upload" => work = Some((Work::Upload, value.parse()?)),
+            "--unary" => work = Some((Work::Unary, value.parse()?)),
+            "--orders" => orders = value.parse()?,
             "--streams" => streams = value.parse()?,
             "--in-flight" => in_flight = value.parse()?,
             _ => return Err(USAGE.into()),
@@ -77,10 +81,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let client = client.clone();
         tasks.spawn(async move {
             match work {
-                Work::Exports => exports(&client, n).await,
+                Work::Exports => exports(&client, n, orders).await,
                 Work::PingPong => ping_pong(&client, n).await,
                 Work::Pipelined => pipelined(&client, n, in_flight).await,
                 Work::Upload => upload(&client, n).await,
+                Work::Unary => unary(&client, n).await,
             }
         });
     }
@@ -94,10 +99,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-async fn exports(client: &StreamServiceClient, n: u64) -> Done {
+async fn exports(client: &StreamServiceClient, n: u64, count: i32) -> Done {
     let mut messages = 0;
     for _ in 0..n {
-        let search = OrderSearchParams::default();
+        let search = OrderSearchParams { count };
         let mut orders = client.order_list(search).start().await?;
         while let Some(order) = orders.message().await? {
             black_box(order);
@@ -150,9 +155,19 @@ async fn upload(client: &StreamServiceClient, n: u64) -> Done {
     Ok((n, Vec::new()))
 }
 
+async fn unary(client: &StreamServiceClient, n: u64) -> Done {
+    for _ in 0..n {
+        black_box(client.echo(StreamSumData { number: 1 }).send().await?);
+    }
+    Ok((n, Vec::new()))
+}
+
 fn sum(data: Option<StreamSumData>) -> Result<(), Status> {
     match data {
-        Some(data) => black_box(Ok(drop(data))),
+        Some(data) => {
+            black_box(data);
+            Ok(())
+        }
         None => Err(Status::internal("the server ended the stream early")),
     }
 }

@@ -3,14 +3,14 @@
 #
 #   tests/check.sh            all of it: what a change has to pass
 #   tests/check.sh --quick    format, clippy and tests: while writing
-#   tests/check.sh STEP…      some of the steps: format clippy test doc features dependencies fuzz interop conformance cases
+#   tests/check.sh STEP…      some of the steps: format clippy test doc features dependencies fuzz interop conformance cases instructions
 #
 # Needs Rust stable and nightly, and Go. Other tools are installed at the versions below, under target/tools.
 # FUZZ_SECONDS (10): how long each fuzz target runs, after its seeds and its corpus.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-readonly ALL=(format clippy test doc features dependencies fuzz interop conformance cases)
+readonly ALL=(format clippy test doc features dependencies fuzz interop conformance cases instructions)
 readonly QUICK=(format clippy test)
 readonly TARGET=${CARGO_TARGET_DIR:-$PWD/target}
 readonly TOOLS=$TARGET/tools
@@ -22,8 +22,9 @@ readonly MAX_LEAN_CRATES=39
 step_format() {
   cargo fmt --check
   cargo fmt --check --manifest-path fuzz/Cargo.toml
+  cargo fmt --check --all --manifest-path benches/peers/Cargo.toml
   local unformatted
-  unformatted=$(gofmt -l tests/interop/go)
+  unformatted=$(gofmt -l tests/interop/go benches/peers/go)
   [ -z "$unformatted" ] || fail "gofmt would change: $unformatted"
 }
 
@@ -120,6 +121,13 @@ build_interop() {
 # The binary and the programs of the suites, with the same features, so that nothing is built twice.
 release_build() {
   cargo build --locked --release --bins --examples --features conformance
+}
+
+# What a call and a message cost our server, in instructions: no more than recorded, and a little.
+step_instructions() {
+  command -v valgrind >"$TARGET/valgrind.log" || { apt-get update && apt-get install --yes valgrind; } >"$TARGET/valgrind.log" ||
+    fail "valgrind is not installed"
+  benches/instructions
 }
 
 # cargo_tool NAME VERSION

@@ -112,7 +112,6 @@ async fn exports(client: &StreamServiceClient, n: u64, count: i32) -> Done {
     Ok((messages, Vec::new()))
 }
 
-#[expect(clippy::disallowed_methods, reason = "time is what is measured")]
 async fn ping_pong(client: &StreamServiceClient, n: u64) -> Done {
     let (mut tx, mut rx) = client.sum_data().start().await?.split();
     let mut latencies = Vec::new();

@@ -37,13 +37,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(address.ok_or(USAGE)?).await?;
     let server = Server::new().add_service(StreamServiceServer::new(Bench));
     match threads {
-        None => server.serve(listener, pending()).await?,
-        Some(threads) => {
-            server
-                .serve_on_threads(listener, threads, pending())
-                .await?
-        }
-    }
+        None => server.serve(listener, pending()).await,
+        Some(threads) => server.serve_on_threads(listener, threads, pending()).await,
+    }?;
     Ok(())
 }
 

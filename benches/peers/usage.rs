@@ -14,7 +14,6 @@ pub(crate) struct Usage {
 
 impl Usage {
     /// Starts counting.
-    #[expect(clippy::disallowed_methods, reason = "time is what is measured")]
     pub(crate) fn start() -> Self {
         Self {
             cpu_s: cpu_s(),

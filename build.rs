@@ -12,7 +12,9 @@
 mod codegen;
 
 use std::env;
+use std::fs;
 use std::io;
+use std::path::PathBuf;
 
 use codegen::Builder;
 
@@ -60,6 +62,14 @@ fn main() -> io::Result<()> {
             })
             .compile(&protos, &INCLUDES)?;
         Builder::new().compile(&["grpc/testing/test.proto"], &INCLUDES)?;
+    }
+    if env::var_os("CARGO_FEATURE_BENCH").is_some() {
+        // Its package has the name of the service's own, so its file would replace that one.
+        let out_dir = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it")).join("bench");
+        fs::create_dir_all(&out_dir)?;
+        Builder::new()
+            .out_dir(out_dir)
+            .compile(&["bench.proto"], &["benches/peers"])?;
     }
     Ok(())
 }

@@ -1,0 +1,155 @@
+"""docs/performance.md and its plots, from what benches/compare measured.
+
+In: samples by work, by server, by round. Out: a page and three SVG files. Not here: measuring.
+"""
+
+import os
+import statistics
+
+import plot
+
+NAMES = {
+    "ours": "streamway",
+    "tonic": "tonic as written",
+    "tonic-best": "tonic at its best",
+    "grpc-go": "grpc-go",
+    "connectrpc": "connectrpc",
+    "h2": "bare h2",
+    "tcp": "TCP",
+}
+PEERS = ["tonic", "tonic-best", "grpc-go", "connectrpc"]
+
+# Least ratio peer ÷ ours: tonic as written, tonic at its best, grpc-go.
+GOALS = {
+    "export": (4.5, 1.6, 18),
+    "export-64k": (3.5, 1.3, 12),
+    "unary-1x100": (3.2, 1.6, 3.5),
+    "unary-50x10": (2.8, 1.6, 3.8),
+    "bidi-100": (4.5, 2, 2),
+    "bidi-1": (1.1, 1.0, 1.7),
+    "bidi-pipelined": (1.3, 1.2, 4),
+    "upload": (1.9, 1.5, 7),
+    "receive-ours": (2.0, 1.8, 6),
+}
+GOAL_PEERS = ["tonic", "tonic-best", "grpc-go"]
+
+
+def write(folder, works, samples, facts, commands):
+    """Writes the page and the plots that have data."""
+    os.makedirs(folder, exist_ok=True)
+    text = [HEAD.format(**facts, rounds_text=rounds_text(facts))]
+    table = [w for w in works if not w.name.startswith(("orders-", "streams-"))]
+    text += ["## CPU\n", "CPU time of the process under test; each peer as a multiple of streamway's, the goal behind it.\n",
+             costs(table, samples, "cpu", goals=True)]
+    text += ["\n## Wall time\n", "The whole system: server, client and kernel on the same two cores.\n",
+             costs(table, samples, "wall", goals=False)]
+    text += extras(samples, facts["floors"])
+    growth = {}
+    for kind, title, x in [("orders", "Export: CPU as the number of orders grows", "orders (log)"),
+                           ("streams", "Exports at once on one connection: CPU as their number grows", "streams (log)"),
+                           ("streams", "Exports at once on one connection: peak memory", "streams (log)")]:
+        field = "rss" if title.endswith("memory") else "cpu"
+        growth[f"{kind}-{field}"] = (kind, field, title, x)
+    pictures = []
+    bars = [(w.title, {p: ratio(samples[w.name], p, "cpu") for p in PEERS if p in samples[w.name]}) for w in table]
+    if bars:
+        pictures.append(("performance.svg", "CPU of each peer as a multiple of streamway's", plot.bars("CPU of each peer as a multiple of streamway's (1 = the same; log scale)", bars, NAMES)))
+    for key, (kind, field, title, x) in growth.items():
+        points = [w for w in works if w.name.startswith(kind + "-")]
+        if not points:
+            continue
+        lines = {s: [(int(w.name.rsplit("-", 1)[1]), median(samples[w.name][s], field)) for w in points] for s in samples[points[0].name]}
+        unit = "peak RSS, MiB (log)" if field == "rss" else f"CPU, {points[0].unit} (log)"
+        pictures.append((f"performance-{key}.svg", title, plot.lines(title, x, unit, lines, NAMES)))
+    if pictures:
+        text.append("\n## Pictures\n")
+    for name, title, svg in pictures:
+        with open(os.path.join(folder, name), "w") as file:
+            file.write(svg)
+        text.append(f"![{title}]({name})\n")
+    text.append("\n## Commands\n\nFrom the root of the repository: `" + facts["command"] + "`. What it runs against each server:\n\n```text")
+    text += [f"{name:24} {command}" for name, command in commands.items() if not name.startswith(("orders-", "streams-"))]
+    text.append("```")
+    with open(os.path.join(folder, "performance.md"), "w") as file:
+        file.write("\n".join(text) + "\n")
+
+
+HEAD = """# Performance
+
+Written by `{command}`; do not edit. {rounds_text}
+Ratios are medians of the ratios within each round, so that a busy machine disturbs both sides alike; absolute times mean little.
+All Rust programs have `lto = "fat"` and one codegen unit; everyone has TCP_NODELAY and no tracing subscriber. Strings are
+written alike, digit by digit. streamway, tonic at its best and bare h2 leave h2's traces out of the build.
+
+| | |
+|---|---|
+| streamway | {versions[streamway]} |
+| peers | {versions[peers]} |
+| tools | {versions[tools]} |
+| machine | {versions[machine]} |
+"""
+
+
+def rounds_text(facts):
+    return f"{facts['rounds']} interleaved rounds" + (" of less work (`--quick`)." if facts["quick"] else ".")
+
+
+def median(runs, field):
+    return statistics.median(run[field] for run in runs)
+
+
+def ratio(work, peer, field):
+    """Peer ÷ ours, round by round."""
+    # A tick is the least that can be measured.
+    return statistics.median(theirs[field] / max(ours[field], 1e-9) for theirs, ours in zip(work[peer], work["ours"]))
+
+
+def costs(works, samples, field, goals):
+    others = PEERS + ["h2", "tcp"]
+    rows = ["| work | streamway | " + " | ".join(NAMES[p] for p in others) + " |", "|---|---:|" + "---:|" * len(others)]
+    for work in works:
+        measured = samples[work.name]
+        cells = []
+        for peer in others:
+            if peer not in measured:
+                cells.append("")
+                continue
+            value = ratio(measured, peer, field)
+            cell = f"{value:.2f}"
+            if goals and work.name != "bidi-1" and peer in GOAL_PEERS and work.name in GOALS:
+                cell = against(value, GOALS[work.name][GOAL_PEERS.index(peer)])
+            cells.append(cell)
+        rows.append(f"| {work.title} | {median(measured['ours'], field):.3g} {work.unit} | " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
+def against(value, goal):
+    return f"{value:.2f} (≥ {goal})" if value >= goal else f"**{value:.2f}** (≥ {goal})"
+
+
+def extras(samples, floors):
+    """What is no cost of one unit: limits, latencies, memory."""
+    rows = []
+    if "export" in samples:
+        limit = floors["encode"] + median(samples["export"]["h2"], "cpu")
+        ours = median(samples["export"]["ours"], "cpu")
+        rows.append(f"| export ÷ (encoding alone {floors['encode']:.1f} ms + bare h2 {limit - floors['encode']:.1f} ms) | {ours / limit:.2f} | ≤ 1.5 |")
+    if "unary-1x100" in samples:
+        rows.append(f"| unary 1 × 100 ÷ bare h2 with a constant | {1 / ratio(samples['unary-1x100'], 'h2', 'cpu'):.2f} | ≤ 1.2 |")
+    if "receive-ours" in samples:
+        rows.append(f"| client receive ÷ decoding alone ({floors['decode']:.1f} ms) | {median(samples['receive-ours']['ours'], 'cpu') / floors['decode']:.2f} | ≤ 1.3 |")
+    out = []
+    if rows:
+        out += ["\n## Limits\n", "| | ratio | goal |", "|---|---:|---:|", *rows]
+    if "bidi-1" in samples:
+        out += ["\n## Latency: ping-pong on one stream, both ends on one core\n", "| | p50 µs | p99 µs | p50 ÷ ours |", "|---|---:|---:|---:|"]
+        for name, runs in samples["bidi-1"].items():
+            value = ratio(samples["bidi-1"], name, "p50")
+            cell = against(value, GOALS["bidi-1"][GOAL_PEERS.index(name)]) if name in GOAL_PEERS else f"{value:.2f}"
+            out.append(f"| {NAMES[name]} | {median(runs, 'p50'):.1f} | {median(runs, 'p99'):.1f} | {cell} |")
+    if "export-64-streams" in samples:
+        work = samples["export-64-streams"]
+        out += ["\n## Memory: peak RSS of 64 exports on one connection\n", "Goal: at most 12 MiB, and a quarter of grpc-go's.\n",
+                "| " + " | ".join(NAMES[name] for name in work) + " |", "|" + "---:|" * len(work),
+                "| " + " | ".join(f"{median(runs, 'rss'):.1f} MiB" for runs in work.values()) + " |"]
+    return out

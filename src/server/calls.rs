@@ -41,8 +41,8 @@ impl Calls {
         }
     }
 
-    pub(super) fn push(&mut self, call: CallFuture) {
-        self.fresh.push(call);
+    pub(super) fn extend(&mut self, calls: impl IntoIterator<Item = CallFuture>) {
+        self.fresh.extend(calls);
     }
 
     pub(super) fn is_empty(&self) -> bool {

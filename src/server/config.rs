@@ -29,6 +29,18 @@ pub struct Config {
     pub stream_window_bytes: u32,
     /// The same for all streams of a connection. 1 MiB: four full streams.
     pub connection_window_bytes: u32,
+    /// How long a connection without calls is kept. 5 min: a client that polls each minute keeps its connection.
+    pub idle_timeout: Duration,
+    /// After how long without a byte from the client it is asked for one, with a PING. 1 min: a client that vanished
+    /// costs its calls no longer than this and [`Config::keepalive_timeout`].
+    pub keepalive_interval: Duration,
+    /// How long the client may take to send a byte after that. 20 s, as in other implementations.
+    pub keepalive_timeout: Duration,
+    /// After how long a connection takes no more calls, give or take a tenth, so that clients spread over new servers
+    /// and take up new certificates. 2 h.
+    pub max_connection_age: Duration,
+    /// How long calls in flight may go on after that; then they end with UNAVAILABLE. 1 h.
+    pub max_connection_age_grace: Duration,
     /// How long calls in flight may go on once the server drains; then they end with UNAVAILABLE. 30 s.
     pub drain_timeout: Duration,
     /// Serves over TLS, and over TLS only. Default: cleartext.
@@ -46,6 +58,11 @@ impl Default for Config {
             max_send_buffer_bytes: 32 * 1024,
             stream_window_bytes: 256 * 1024,
             connection_window_bytes: 1024 * 1024,
+            idle_timeout: Duration::from_secs(5 * 60),
+            keepalive_interval: Duration::from_secs(60),
+            keepalive_timeout: Duration::from_secs(20),
+            max_connection_age: Duration::from_secs(2 * 60 * 60),
+            max_connection_age_grace: Duration::from_secs(60 * 60),
             drain_timeout: Duration::from_secs(30),
             #[cfg(feature = "tls")]
             tls: None,

@@ -10,8 +10,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use h2::RecvStream;
 use h2::server::{Connection, SendResponse};
+use h2::{Ping, PingPong, Reason, RecvStream};
 use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
@@ -19,17 +19,19 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::calls::Calls;
 use super::handler::Rpc;
+use super::lifetime::{Due, Lifetime, Seen};
+use super::not_grpc::{self, HTTP1_ANSWER};
 use super::{CallFuture, Serving};
 use crate::call::{Facts, Inbound, Phase, Respond, Shared, refuse, status_of};
-use crate::protocol::{ContentType, NotGrpc, Rejection, RequestHead, exact_path};
+use crate::protocol::{ContentType, Rejection, RequestHead, exact_path};
 use crate::status::Status;
-use crate::transport::{Flush, Gathered, gather};
+use crate::transport::{Flush, Gathered, Guarded, Violation, gather};
 
 /// How long a new connection may take to send its preface. Five seconds: a few round trips of a bad link.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a connection that has no more calls may take to be closed by its client, and one whose calls were cut off
-/// to take their statuses. One second: a few round trips anywhere.
+/// How long a connection that has no more calls may take to be closed by its client, one whose calls were cut off to
+/// take their statuses, and any to take the last that is said to it. One second: a few round trips anywhere.
 const CLOSE_GRACE: Duration = Duration::from_secs(1);
 
 /// Serves one connection to its end.
@@ -61,70 +63,150 @@ async fn serve_h2<Io>(
     socket: Io,
     peer: Option<SocketAddr>,
     serving: Arc<Serving>,
-    mut phase: watch::Receiver<Phase>,
+    phase: watch::Receiver<Phase>,
 ) where
     Io: AsyncRead + AsyncWrite + Unpin,
 {
-    let (socket, flush) = gather(socket);
-    let mut handshake = pin!(serving.config.h2().handshake(socket));
-    let handshake = poll_fn(|cx| {
-        let shaken = handshake.as_mut().poll(cx);
-        // h2's settings, or its answer to what is no preface.
-        match flush.poll_flush(cx) {
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error.to_string())),
-            Poll::Ready(Ok(())) | Poll::Pending => shaken.map_err(|error| error.to_string()),
-        }
-    });
-    let mut draining = phase.clone();
-    let shaken = tokio::select! {
-        shaken = timeout(HANDSHAKE_TIMEOUT, handshake) => shaken,
-        // It has no calls yet.
-        _ = draining.wait_for(|phase| *phase >= Phase::Draining) => return,
+    let (socket, flush) = gather(Guarded::new(socket));
+    let Some(h2) = shake(&serving, socket, &flush, phase.clone()).await else {
+        return;
     };
-    let h2 = match shaken {
-        Ok(Ok(h2)) => h2,
-        // The peer's fault is not our log line above debug.
-        Ok(Err(error)) => return tracing::debug!(%error, "handshake failed"),
-        Err(_) => return tracing::debug!("no preface within {HANDSHAKE_TIMEOUT:?}"),
-    };
-    let ending = phase.clone();
     let mut connection = Serve {
+        lifetime: Lifetime::new(&serving.config),
         h2,
         flush,
         calls: Calls::new(),
         serving,
         peer,
-        phase: phase.clone(),
+        phase,
+        flooded: false,
     };
-    tokio::select! {
-        biased;
-        () = poll_fn(|cx| connection.poll(cx)) => return,
-        // An error means that the server is gone, and with it this task.
-        _ = phase.wait_for(|phase| *phase >= Phase::Draining) => {}
-    }
-    connection.h2.graceful_shutdown();
-    if connection.drain(ending).await.is_some() {
-        return;
-    }
-    // Each call that is dropped ends with a status, which has a moment to leave.
-    connection.calls.clear();
-    let closed = timeout(CLOSE_GRACE, poll_fn(|cx| connection.poll(cx))).await;
-    if closed.is_err() {
-        tracing::debug!("the client did not close a drained connection");
-    }
+    connection.run().await;
+    // Nothing more is to be said; but a socket that is closed with unread bytes takes back what was.
+    let _ = timeout(CLOSE_GRACE, connection.flush.farewell(&[])).await;
 }
+
+/// The handshake of HTTP/2, or `None` when there is no connection.
+async fn shake<Io: AsyncRead + AsyncWrite + Unpin>(
+    serving: &Serving,
+    socket: Gathered<Guarded<Io>>,
+    flush: &Flush<Guarded<Io>>,
+    mut phase: watch::Receiver<Phase>,
+) -> Option<H2<Io>> {
+    let mut handshake = pin!(serving.config.h2().handshake(socket));
+    // h2's settings are gathered, and leave when it is clear that the client reads them.
+    let shaken = poll_fn(|cx| {
+        let shaken = handshake.as_mut().poll(cx);
+        match flush.with_socket(|socket| socket.violation()) {
+            Some(violation) => Poll::Ready(Err(violation)),
+            None => shaken.map(Ok),
+        }
+    });
+    let shaken = tokio::select! {
+        shaken = timeout(HANDSHAKE_TIMEOUT, shaken) => shaken,
+        // It has no calls yet.
+        _ = phase.wait_for(|phase| *phase >= Phase::Draining) => return None,
+    };
+    // The peer's fault is not our log line above debug.
+    match shaken {
+        Ok(Ok(Ok(h2))) => return Some(h2),
+        Ok(Ok(Err(error))) => tracing::debug!(%error, "handshake failed"),
+        Ok(Err(violation)) => {
+            tracing::debug!(%violation, "handshake failed");
+            let last = match violation {
+                Violation::Http1 => HTTP1_ANSWER,
+                Violation::Preface | Violation::Flood(_) => &[],
+            };
+            let _ = timeout(CLOSE_GRACE, flush.farewell(last)).await;
+        }
+        Err(_) => tracing::debug!("no preface within {HANDSHAKE_TIMEOUT:?}"),
+    }
+    None
+}
+
+type H2<Io> = Connection<Gathered<Guarded<Io>>, Bytes>;
 
 /// A connection being served.
 struct Serve<Io> {
-    h2: Connection<Gathered<Io>, Bytes>,
-    flush: Flush<Io>,
+    h2: H2<Io>,
+    flush: Flush<Guarded<Io>>,
+    lifetime: Lifetime,
     calls: Calls,
     serving: Arc<Serving>,
     peer: Option<SocketAddr>,
     phase: watch::Receiver<Phase>,
+    /// The client broke a rule, and was told.
+    flooded: bool,
 }
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> Serve<Io> {
+    /// Serves to the end of the connection.
+    async fn run(&mut self) {
+        let mut pings = self.h2.ping_pong();
+        let mut phase = self.phase.clone();
+        let ends = tokio::select! {
+            biased;
+            ends = poll_fn(|cx| self.poll_life(pings.as_mut(), cx)) => ends,
+            // An error means that the server is gone, and with it this task.
+            _ = phase.wait_for(|phase| *phase >= Phase::Draining) => Ends::Draining,
+        };
+        let grace = match ends {
+            Ends::Closed => return,
+            // The server says how long.
+            Ends::Draining => Duration::MAX,
+            Ends::Leaving => self.serving.config.max_connection_age_grace,
+        };
+        self.h2.graceful_shutdown();
+        if self.drain(phase, grace).await.is_some() {
+            return;
+        }
+        // Each call that is dropped ends with a status, which has a moment to leave.
+        self.calls.clear();
+        let closed = timeout(CLOSE_GRACE, poll_fn(|cx| self.poll(cx))).await;
+        if closed.is_err() {
+            tracing::debug!("the client did not close a drained connection");
+        }
+    }
+
+    /// Ready when the connection is closed or its time is over.
+    fn poll_life(&mut self, mut pings: Option<&mut PingPong>, cx: &mut Context<'_>) -> Poll<Ends> {
+        loop {
+            if self.poll(cx).is_ready() {
+                return Poll::Ready(Ends::Closed);
+            }
+            let seen = self.seen();
+            match ready!(self.lifetime.poll(seen, cx)) {
+                Due::Ping => {
+                    if let Some(pings) = &mut pings {
+                        // Taken, so that the next can be sent; any byte from the client has told enough.
+                        let _ = pings.poll_pong(cx);
+                        // Fails only when the connection has.
+                        let _ = pings.send_ping(Ping::opaque());
+                    }
+                }
+                Due::Leave(why) => {
+                    tracing::debug!(peer = ?self.peer, "the connection ends: {why}");
+                    return Poll::Ready(Ends::Leaving);
+                }
+                Due::Close(why) => {
+                    tracing::debug!(peer = ?self.peer, "the connection is closed: {why}");
+                    return Poll::Ready(Ends::Closed);
+                }
+            }
+        }
+    }
+
+    fn seen(&self) -> Seen {
+        let (read, block_open) = self
+            .flush
+            .with_socket(|socket| (socket.read(), socket.block_open_since()));
+        Seen {
+            read,
+            busy: !self.calls.is_empty(),
+            block_open,
+        }
+    }
+
     /// Ready when the connection is closed.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let closed = self.poll_streams(cx);
@@ -142,9 +224,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Serve<Io> {
         loop {
             match self.h2.poll_accept(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => {
-                    if let Some(call) = self.start(request, respond) {
-                        self.calls.push(call);
-                    }
+                    let call = self.start(request, respond);
+                    self.calls.extend(call);
                     continue;
                 }
                 Poll::Ready(Some(Err(error))) => {
@@ -154,15 +235,32 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Serve<Io> {
                 Poll::Ready(None) => return Poll::Ready(()),
                 Poll::Pending => {}
             }
+            if self.is_flood() {
+                self.calls.clear();
+                self.h2.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                continue;
+            }
             // What a call that ended has sent is in h2's hands; go round to have it written.
             ready!(self.calls.poll(cx));
         }
     }
 
-    /// Serves until the connection is closed, or `None` when it is not and its calls must end: the drain limit is
-    /// reached, or they have ended and the client does not close.
-    async fn drain(&mut self, mut ending: watch::Receiver<Phase>) -> Option<()> {
-        let mut ending = pin!(ending.wait_for(|phase| *phase >= Phase::Ending));
+    /// Whether the client has just been found to send too much.
+    fn is_flood(&mut self) -> bool {
+        let violation = self.flush.with_socket(|socket| socket.violation());
+        let Some(violation) = violation.filter(|_| !self.flooded) else {
+            return false;
+        };
+        tracing::debug!(peer = ?self.peer, %violation, "the connection is closed");
+        self.flooded = true;
+        true
+    }
+
+    /// Serves until the connection is closed, or `None` when it is not and its calls must end: a limit is reached, or
+    /// they have ended and the client does not close.
+    async fn drain(&mut self, mut phase: watch::Receiver<Phase>, grace: Duration) -> Option<()> {
+        let mut ending = pin!(phase.wait_for(|phase| *phase >= Phase::Ending));
+        let mut grace = pin!(sleep(grace));
         let mut idle = pin!(sleep(CLOSE_GRACE));
         poll_fn(|cx| {
             if self.poll(cx).is_ready() {
@@ -171,15 +269,20 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Serve<Io> {
             if !self.calls.is_empty() || self.h2.has_streams() {
                 idle.as_mut().reset(now() + CLOSE_GRACE);
             }
-            if idle.as_mut().poll(cx).is_ready() || ending.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(None);
+            let ends = [
+                idle.as_mut().poll(cx).is_ready(),
+                grace.as_mut().poll(cx).is_ready(),
+                ending.as_mut().poll(cx).is_ready(),
+            ];
+            match ends.contains(&true) {
+                true => Poll::Ready(None),
+                false => Poll::Pending,
             }
-            Poll::Pending
         })
         .await
     }
 
-    /// The call of a new stream, or `None` when it was answered at once.
+    /// What answers a new stream, or `None` when that is done.
     fn start(
         &self,
         request: Request<RecvStream>,
@@ -191,8 +294,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Serve<Io> {
         let head = match RequestHead::parse(&parts.method, parts.headers) {
             Ok(head) => head,
             Err(Rejection::NotGrpc(why)) => {
-                answer_in_http(why, respond);
-                return None;
+                return Some(not_grpc::answer(why, body, respond));
             }
             Err(Rejection::Status(status)) => {
                 refuse(respond, ContentType::Plain, &status);
@@ -224,13 +326,14 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Serve<Io> {
     }
 }
 
-/// A person with curl sees what is wrong.
-fn answer_in_http(why: NotGrpc, mut respond: SendResponse<Bytes>) {
-    let (response, text) = why.into_response();
-    if let Ok(mut stream) = respond.send_response(response, false) {
-        // Fails only when the peer has left.
-        let _ = stream.send_data(Bytes::from_static(text.as_bytes()), true);
-    }
+/// Why a connection takes no more calls.
+enum Ends {
+    /// There is none any more.
+    Closed,
+    /// The server goes down.
+    Draining,
+    /// Its own time is over.
+    Leaving,
 }
 
 fn now() -> Instant {

@@ -6,6 +6,8 @@ mod calls;
 mod config;
 mod connection;
 mod handler;
+mod lifetime;
+mod not_grpc;
 mod router;
 mod threads;
 

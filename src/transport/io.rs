@@ -3,6 +3,7 @@
 //! h2 owns its socket and flushes after each thing it does. Here its flush does nothing; the task that drives the
 //! connection flushes once for each wake-up, through the second handle.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,9 +12,14 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::Guarded;
+
 /// How many bytes are gathered before they are written without being asked: four DATA frames of the default largest
 /// size, which is what one write call moves at a good price.
 const GATHER_BYTES: usize = 64 * 1024;
+
+/// How much is read from a peer that does not stop after it was told to. 1 MiB: what may be on its way.
+const LINGER_BYTES: usize = 1024 * 1024;
 
 /// h2's end of a socket.
 #[derive(Debug)]
@@ -44,6 +50,47 @@ impl<Io: AsyncWrite + Unpin> Flush<Io> {
         let mut inner = lock(&self.0);
         ready!(inner.poll_write_out(cx))?;
         Pin::new(&mut inner.socket).poll_flush(cx)
+    }
+}
+
+impl<Io> Flush<Io> {
+    /// Looks at the socket itself.
+    pub(crate) fn with_socket<T>(&self, look: impl FnOnce(&mut Io) -> T) -> T {
+        look(&mut lock(&self.0).socket)
+    }
+}
+
+impl<Io: AsyncRead + AsyncWrite + Unpin> Flush<Guarded<Io>> {
+    /// Writes `last` instead of what was gathered, and ends the connection; then reads on until the peer ends it too,
+    /// because a socket that is closed with unread bytes takes back what was written.
+    pub(crate) async fn farewell(&self, last: &[u8]) {
+        let mut left = last;
+        poll_fn(|cx| {
+            let mut inner = lock(&self.0);
+            let socket = inner.socket.socket();
+            while !left.is_empty() {
+                match ready!(Pin::new(&mut *socket).poll_write(cx, left)) {
+                    Ok(written) => left.advance(written),
+                    Err(_) => return Poll::Ready(()),
+                }
+            }
+            // Fails when the peer was faster.
+            let _ = ready!(Pin::new(&mut *socket).poll_shutdown(cx));
+            Poll::Ready(())
+        })
+        .await;
+        let mut waste = [0; 4096];
+        for _ in 0..LINGER_BYTES / waste.len() {
+            let read = poll_fn(|cx| {
+                let mut into = ReadBuf::new(&mut waste);
+                let mut inner = lock(&self.0);
+                ready!(Pin::new(inner.socket.socket()).poll_read(cx, &mut into))?;
+                Poll::Ready(io::Result::Ok(into.filled().len()))
+            });
+            if !matches!(read.await, Ok(1..)) {
+                return;
+            }
+        }
     }
 }
 

@@ -1,10 +1,12 @@
 //! Under HTTP/2: sockets, and how they are read and written. Shared by both roles.
 
+mod guard;
 mod io;
 mod listener;
 #[cfg(feature = "tls")]
 mod tls;
 
+pub(crate) use self::guard::{Guarded, Violation};
 pub(crate) use self::io::{Flush, Gathered, gather};
 pub use self::listener::Listener;
 #[cfg(feature = "tls")]

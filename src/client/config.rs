@@ -16,8 +16,8 @@ pub struct Config {
     pub limits: MessageLimits,
     /// What requests are compressed with. Default: identity.
     pub encoding: Encoding,
-    /// How long one attempt to connect may take, name resolution and handshake included. 20 s, as gRPC's connection
-    /// backoff says.
+    /// How long one attempt to connect may take, from name resolution to the server's SETTINGS. 20 s, as gRPC's
+    /// connection backoff says.
     pub connect_timeout: Duration,
     /// Largest header block taken, in bytes as RFC 9113 counts them. 16 KiB: twice what gRPC suggests.
     pub max_header_list_bytes: u32,

@@ -3,7 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use h2::client::{Connection, SendRequest};
@@ -49,31 +49,51 @@ where
     Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (socket, flush) = gather(socket);
-    let shaken = target.config.h2().handshake(socket).await;
-    let (send, h2) = shaken.map_err(io::Error::other)?;
-    Ok((send, Box::pin(drive(h2, flush))))
+    let mut builder = target.config.h2();
+    let shaken = builder.initial_max_send_streams(UNTOLD).handshake(socket);
+    let (send, h2) = shaken.await.map_err(io::Error::other)?;
+    let mut wire = Wire { h2, flush };
+    poll_fn(|cx| wire.poll_told(cx)).await?;
+    let driver = async move {
+        if let Err(error) = poll_fn(|cx| wire.poll(cx)).await {
+            tracing::debug!(%error, "connection lost");
+        }
+    };
+    Ok((send, Box::pin(driver)))
 }
 
-/// Polls a connection to its end, with one write for each wake-up.
-async fn drive<Io: AsyncRead + AsyncWrite + Unpin>(
-    mut h2: Connection<Gathered<Io>, Bytes>,
+/// How many calls may be open at once, for as long as the server's SETTINGS have not come: a number that none say, so that any
+/// other means that they have. It limits nothing, as no call is made before.
+const UNTOLD: usize = usize::MAX - 1;
+
+/// A connection on its socket, with one write for each wake-up.
+struct Wire<Io> {
+    h2: Connection<Gathered<Io>, Bytes>,
     flush: Flush<Io>,
-) {
-    poll_fn(|cx| {
-        let closed = Pin::new(&mut h2).poll(cx);
-        match flush.poll_flush(cx) {
-            Poll::Ready(Err(error)) => {
-                tracing::debug!(%error, "cannot write");
-                Poll::Ready(())
-            }
-            Poll::Ready(Ok(())) | Poll::Pending => closed.map(|closed| {
-                if let Err(error) = closed {
-                    tracing::debug!(%error, "connection lost");
-                }
-            }),
+}
+
+impl<Io: AsyncRead + AsyncWrite + Unpin> Wire<Io> {
+    /// Drives the connection to its end.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let closed = Pin::new(&mut self.h2).poll(cx);
+        match self.flush.poll_flush(cx) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Ready(Ok(())) | Poll::Pending => closed.map_err(io::Error::other),
         }
-    })
-    .await;
+    }
+
+    /// Drives the connection until the server has sent its SETTINGS. A server is not there before: who takes the connection
+    /// may be another protocol, a proxy without a server behind it, or nobody. And no call goes past what they allow.
+    fn poll_told(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.poll(cx) {
+            Poll::Ready(closed) => Poll::Ready(Err(closed.err().unwrap_or_else(|| {
+                let text = "the server closed the connection before its SETTINGS";
+                io::Error::new(io::ErrorKind::UnexpectedEof, text)
+            }))),
+            Poll::Pending if self.h2.max_concurrent_send_streams() == UNTOLD => Poll::Pending,
+            Poll::Pending => Poll::Ready(Ok(())),
+        }
+    }
 }
 
 /// What an h2 error means to a client: a reset has the code of its reason, a lost connection is UNAVAILABLE

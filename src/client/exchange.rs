@@ -13,6 +13,8 @@ use crate::status::Status;
 pub struct Upload<Req, Res> {
     requests: Requests<Req>,
     responses: Responses<Res>,
+    /// The server's message, until its status has come too.
+    first: Option<Res>,
     /// The server's answer, when it came before the request was finished.
     early: Option<Result<Res, Status>>,
 }
@@ -22,6 +24,7 @@ impl<Req: Codec, Res: Codec> Upload<Req, Res> {
         Self {
             requests,
             responses,
+            first: None,
             early: None,
         }
     }
@@ -35,14 +38,23 @@ impl<Req: Codec, Res: Codec> Upload<Req, Res> {
     /// # Cancel safety
     /// A dropped future sent either the whole message or nothing of it.
     pub async fn send(&mut self, message: &Req) -> Result<(), Status> {
-        let Err(status) = self.requests.send(message).await else {
+        let sent = tokio::select! {
+            biased;
+            sent = self.requests.send(message) => sent,
+            // A server that has answered may read no more, and need not say so.
+            answer = self.responses.only_after(&mut self.first) => {
+                self.early = Some(answer);
+                self.requests.send(message).await
+            }
+        };
+        let Err(status) = sent else {
             return Ok(());
         };
         if self.requests.is_open() {
             return Err(status);
         }
         if self.early.is_none() {
-            self.early = Some(self.responses.only().await);
+            self.early = Some(self.responses.only_after(&mut self.first).await);
         }
         match &self.early {
             Some(Err(ended)) => Err(ended.clone()),
@@ -72,12 +84,13 @@ impl<Req: Codec, Res: Codec> Upload<Req, Res> {
         let Self {
             requests,
             mut responses,
+            mut first,
             early,
         } = self;
         requests.finish();
         let message = match early {
             Some(answer) => answer?,
-            None => responses.only().await?,
+            None => responses.only_after(&mut first).await?,
         };
         let (headers, trailers) = responses.into_metadata();
         Ok(super::Response {

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::connection::status_of;
 use super::request::Options;
-use crate::call::{Compression, Outgoing, expired};
+use crate::call::{Compression, Outgoing, code_of, expired};
 use crate::codec::{Codec, Encoding};
 use crate::status::Status;
 
@@ -107,10 +107,15 @@ impl Outbound {
         }
     }
 
-    /// Ends the call from this side, unless its request is finished.
-    pub(super) fn cancel(&mut self, status: Status) {
+    /// Ends the call from this side, unless its request is finished: CANCEL.
+    fn cancel(&mut self, status: Status) {
+        self.stop(Reason::CANCEL, status);
+    }
+
+    /// Ends the stream for `reason`, unless its request is finished. Whoever sends more is told `status`.
+    pub(super) fn stop(&mut self, reason: Reason, status: Status) {
         if let Some(mut stream) = self.stream.take() {
-            stream.send_reset(Reason::CANCEL);
+            stream.send_reset(reason);
             self.close(State::Failed(status));
         }
     }
@@ -188,9 +193,11 @@ impl Body {
         Poll::Ready(())
     }
 
-    /// Sends no more. The call ends when its response is dropped too.
-    pub(super) fn cancel(&mut self) {
-        self.stream = None;
+    /// Ends the stream for `reason`, unless everything is sent.
+    pub(super) fn stop(&mut self, reason: Reason) {
+        if let Some(mut stream) = self.stream.take() {
+            stream.send_reset(reason);
+        }
     }
 }
 
@@ -198,7 +205,10 @@ impl Body {
 fn ended_by(reason: Reason) -> Status {
     match reason {
         Reason::NO_ERROR => Status::cancelled("the server ended the call before the request"),
-        reason => status_of(&reason.into()),
+        reason => Status::new(
+            code_of(reason),
+            format!("the server reset the stream with {reason:?}"),
+        ),
     }
 }
 

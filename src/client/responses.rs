@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::client::ResponseFuture;
-use h2::{RecvStream, SendStream};
+use h2::{Reason, RecvStream, SendStream};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::connection::{is_unseen, status_of};
@@ -96,13 +96,29 @@ impl<T: Codec> Responses<T> {
     /// UNIMPLEMENTED when there are none or several (statuscodes.md, "cardinality violation"), and as
     /// [`Responses::message`].
     pub async fn only(&mut self) -> Result<T, Status> {
-        let violation = |text| Err(Status::unimplemented(text));
-        let Some(message) = self.message().await? else {
-            return violation("the response has no message, the method answers with one");
-        };
-        match poll_fn(|cx| self.receive.poll_payload(cx)).await? {
-            None => Ok(message),
-            Some(_) => violation("the response has several messages, the method answers with one"),
+        self.only_after(&mut None).await
+    }
+
+    /// As [`Responses::only`], when the message may have come already: it waits in `first` until the call has ended.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub(super) async fn only_after(&mut self, first: &mut Option<T>) -> Result<T, Status> {
+        loop {
+            let violation = match (self.message().await?, first.take()) {
+                (None, Some(message)) => return Ok(message),
+                (Some(message), None) => {
+                    *first = Some(message);
+                    continue;
+                }
+                (None, None) => "the response has no message, the method answers with one",
+                (Some(_), Some(_)) => {
+                    "the response has several messages, the method answers with one"
+                }
+            };
+            let status = Status::unimplemented(violation);
+            self.receive.fail(status.clone());
+            return Err(status);
         }
     }
 }
@@ -335,8 +351,18 @@ impl Receive {
         }
     }
 
-    /// The server has ended the call.
+    /// The server has ended the call. What is left of the request is of no use to it: NO_ERROR (PROTOCOL-HTTP2.md,
+    /// "Responses").
     fn end(&mut self, outcome: Result<(), Status>) {
+        self.settle(outcome, Reason::NO_ERROR);
+    }
+
+    /// The call has failed on this side: the server learns of it.
+    fn fail(&mut self, status: Status) {
+        self.settle(Err(status), Reason::CANCEL);
+    }
+
+    fn settle(&mut self, outcome: Result<(), Status>, reason: Reason) {
         let late = |status: &Status| status.code() == Code::Cancelled && self.is_late();
         let outcome = match outcome {
             // "CANCELLED after its own deadline is DEADLINE_EXCEEDED": the server's clock ran a little faster.
@@ -344,20 +370,15 @@ impl Receive {
             outcome => outcome,
         };
         self.state = State::Ended(outcome);
-        self.stop_sending();
+        self.stop_sending(reason);
     }
 
-    /// The call has failed on this side: the server learns of it.
-    fn fail(&mut self, status: Status) {
-        self.end(Err(status));
-    }
-
-    fn stop_sending(&mut self) {
+    fn stop_sending(&mut self, reason: Reason) {
         self.again = None;
         let over = || Status::cancelled("the call has ended");
         match &mut self.request {
-            Request::Single(body) => body.cancel(),
-            Request::Streamed(outbound) => outbound.lock().cancel(over()),
+            Request::Single(body) => body.stop(reason),
+            Request::Streamed(outbound) => outbound.lock().stop(reason, over()),
         }
     }
 
@@ -382,7 +403,7 @@ const MESSAGES_PER_CLOCK: u64 = 64;
 impl Drop for Receive {
     fn drop(&mut self) {
         if !matches!(self.state, State::Ended(_)) {
-            self.stop_sending();
+            self.stop_sending(Reason::CANCEL);
         }
     }
 }

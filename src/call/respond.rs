@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, SendStream};
+use http::StatusCode;
 
 use super::{Compression, Outgoing, status_of};
 use crate::codec::compression::AcceptEncoding;
@@ -118,6 +119,7 @@ impl Respond {
             return Ok(());
         };
         let head = ResponseHead {
+            http: StatusCode::OK,
             encoding: self.encoding,
             metadata: mem::take(&mut self.headers),
         };

@@ -162,6 +162,8 @@ pub(super) struct Receive {
     deadline: Option<Instant>,
     /// Made when the call first waits.
     expiry: Option<Pin<Box<Sleep>>>,
+    /// What the call ends with when the trailers do not say.
+    unexplained: Option<Status>,
     /// None before they came, and when the call ended without.
     headers: Option<Metadata>,
     trailers: Metadata,
@@ -184,6 +186,7 @@ impl Receive {
             limits: dial.options.limits,
             deadline: dial.options.deadline,
             expiry: None,
+            unexplained: None,
             headers: None,
             trailers: Metadata::new(),
             compressed: false,
@@ -199,6 +202,7 @@ impl Receive {
             limits: dial.options.limits,
             deadline: dial.options.deadline,
             expiry: None,
+            unexplained: None,
             headers: None,
             trailers: Metadata::new(),
             compressed: false,
@@ -267,7 +271,11 @@ impl Receive {
                 Ok(None) => self.on_body_end(Ok(())),
                 // A server that gives up may do so inside a message, and says why in the trailers.
                 Err(status) if inbound.is_ended() => self.on_body_end(Err(status)),
-                Err(status) => self.fail(status),
+                // What comes with an HTTP error need not be messages.
+                Err(status) => {
+                    let status = self.unexplained.take().unwrap_or(status);
+                    self.fail(status);
+                }
             },
             State::Trailers(inbound, _) => {
                 let trailers = ready!(inbound.poll_trailers(cx));
@@ -296,6 +304,7 @@ impl Receive {
         let (parts, body) = response.into_parts();
         match ResponseHead::parse(parts, body.is_end_stream()) {
             Ok(head) => {
+                self.unexplained = head.unexplained();
                 self.headers = Some(head.metadata);
                 let limit = self.limits.max_recv_bytes;
                 let inbound = Inbound::new(body, head.encoding, limit, status_of);
@@ -335,14 +344,15 @@ impl Receive {
             State::Trailers(_, body) => body,
             _ => Ok(()),
         };
+        let unexplained = self.unexplained.take().or(body.clone().err());
+        let missing = |or: Status| unexplained.unwrap_or(or);
         match trailers {
             Err(error) => self.fail(status_of(&error)),
-            Ok(None) => self.fail(
-                body.err()
-                    .unwrap_or_else(|| Status::internal("the response ended without trailers")),
-            ),
+            Ok(None) => self.fail(missing(Status::internal(
+                "the response ended without trailers",
+            ))),
             Ok(Some(trailers)) => match wire::from_trailers(trailers) {
-                None => self.fail(Status::unknown("the trailers have no grpc-status")),
+                None => self.fail(missing(Status::unknown("the trailers have no grpc-status"))),
                 Some((outcome, trailers)) => {
                     self.trailers = trailers;
                     self.end(outcome.and(body));

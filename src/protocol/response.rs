@@ -14,6 +14,8 @@ use crate::status::{Code, Status, wire};
 /// Everything that the headers of a response say.
 #[derive(Debug)]
 pub(crate) struct Head {
+    /// 200, but for a response that has yet to say whether it is one: see [`Head::unexplained`].
+    pub(crate) http: StatusCode,
     /// What the response's messages are compressed with.
     pub(crate) encoding: Encoding,
     pub(crate) metadata: Metadata,
@@ -42,11 +44,15 @@ impl Head {
             let (outcome, metadata) = wire::from_trailers(headers).expect("grpc-status is there");
             return Err(HeadError::TrailersOnly(outcome, metadata));
         }
-        if status != StatusCode::OK {
-            let text = format!("HTTP status {status} without grpc-status");
-            return Err(HeadError::NotGrpc(Status::new(code_of_http(status), text)));
+        let is_grpc = matches!(content_type, Some(Ok(_)));
+        if status != StatusCode::OK && (end_of_stream || !is_grpc) {
+            return Err(HeadError::NotGrpc(of_http(status)));
         }
         match content_type {
+            Some(Ok(_)) if end_of_stream => {
+                let text = "the response is one header block without grpc-status";
+                return Err(HeadError::NotGrpc(Status::unknown(text)));
+            }
             Some(Ok(_)) => {}
             Some(Err(ContentTypeError::UnknownFormat)) => {
                 let text = "the response's content-type has another sub-format than the request's";
@@ -69,14 +75,22 @@ impl Head {
             })?,
         };
         Ok(Self {
+            http: status,
             encoding,
             metadata: Metadata::from_headers(headers),
         })
     }
 
+    /// What the call ends with when its trailers have no `grpc-status` and its HTTP status says more than that they are
+    /// missing. With one "grpc-status wins, whatever the HTTP status".
+    pub(crate) fn unexplained(&self) -> Option<Status> {
+        (self.http != StatusCode::OK).then(|| of_http(self.http))
+    }
+
     /// Builds the response's headers.
     pub(crate) fn into_response(self, content_type: ContentType) -> Response<()> {
         let mut response = start(content_type);
+        *response.status_mut() = self.http;
         let headers = response.headers_mut();
         if self.encoding != Encoding::Identity {
             headers.insert(
@@ -105,6 +119,11 @@ fn start(content_type: ContentType) -> Response<()> {
         response.headers_mut().insert(GRPC_ACCEPT_ENCODING, list);
     }
     response
+}
+
+fn of_http(status: StatusCode) -> Status {
+    let text = format!("HTTP status {status} without grpc-status");
+    Status::new(code_of_http(status), text)
 }
 
 /// http-grpc-status-mapping.md, for responses without a `grpc-status`. 431 is UNKNOWN, as in grpc-go and in the
@@ -173,6 +192,24 @@ mod tests {
     }
 
     #[test]
+    fn an_http_error_of_a_grpc_server_may_be_explained_by_its_trailers() {
+        let head = parse(503, &[GRPC], false).expect("trailers follow");
+        let status = head.unexplained().expect("it is no 200");
+        assert_eq!(status.code(), Code::Unavailable);
+        assert!(parse(503, &[], false).is_err());
+        let head = parse(200, &[GRPC], false).expect("gRPC");
+        assert!(head.unexplained().is_none());
+    }
+
+    #[test]
+    fn headers_alone_without_a_grpc_status_are_unknown() {
+        match parse(200, &[GRPC], true) {
+            Err(HeadError::NotGrpc(status)) => assert_eq!(status.code(), Code::Unknown),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
     fn a_grpc_status_before_a_body_means_nothing() {
         assert!(parse(200, &[GRPC, ("grpc-status", "5")], false).is_ok());
     }
@@ -195,6 +232,7 @@ mod tests {
         let mut metadata = Metadata::new();
         metadata.append("x-a", "1").expect("legal");
         let head = Head {
+            http: StatusCode::OK,
             encoding: Encoding::Identity,
             metadata,
         };

@@ -3,18 +3,21 @@
 #
 #   tests/check.sh            all of it: what a change has to pass
 #   tests/check.sh --quick    format, clippy and tests: while writing
-#   tests/check.sh STEP…      some of the steps: format clippy test doc features dependencies fuzz interop conformance cases
+#   tests/check.sh STEP…      some of the steps: format clippy test peers doc features dependencies fuzz interop conformance cases
 #
 # Needs Rust stable and nightly, and Go. Other tools are installed at the versions below, under target/tools.
 # FUZZ_SECONDS (10): how long each fuzz target runs, after its seeds and its corpus.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-readonly ALL=(format clippy test doc features dependencies fuzz interop conformance cases)
+readonly ALL=(format clippy test peers doc features dependencies fuzz interop conformance cases)
 readonly QUICK=(format clippy test)
 readonly TARGET=${CARGO_TARGET_DIR:-$PWD/target}
 readonly TOOLS=$TARGET/tools
 export PATH=$TOOLS/bin:$PATH
+
+# The cases of tests/it/peers. One more or less is meant, or a mistake.
+readonly MISBEHAVING_SERVERS=252
 
 # The lean library: no-default-features, normal dependencies, itself included.
 readonly MAX_LEAN_CRATES=39
@@ -35,6 +38,15 @@ step_clippy() {
 # Unit and integration tests, examples in docs, the architecture, the seeds of the fuzz targets.
 step_test() {
   cargo test --locked --all-features
+}
+
+# The client against servers that misbehave: step_test runs the cases too, this counts them.
+step_peers() {
+  local log=$TARGET/peers.log count
+  cargo test --locked --all-features --test it peers:: -- --show-output >"$log" 2>&1 || { tail -n 60 "$log" >&2; fail "$log"; }
+  count=$(grep -c '^misbehaving server, as the rule says: ' "$log") || true
+  echo "misbehaving servers: $count of $MISBEHAVING_SERVERS"
+  [ "$count" = "$MISBEHAVING_SERVERS" ] || fail "other cases than are known here"
 }
 
 step_doc() {

@@ -4,6 +4,7 @@
 //! - `client`: our client against our server and against a raw h2 peer
 //! - `gateway`: the HTTP front, seen by a raw HTTP client
 //! - `health`: health checking, as a load balancer sees it
+//! - `peers`: our client against servers that misbehave
 //! - `raw`: HTTP/2 by hand, which other tests use
 //! - `reflection`: server reflection, asked in both of its versions
 //! - `server`: our server, seen by a raw h2 client
@@ -18,6 +19,7 @@ mod client;
 #[cfg(feature = "app")]
 mod gateway;
 mod health;
+mod peers;
 #[path = "../raw/mod.rs"]
 mod raw;
 mod reflection;

@@ -98,6 +98,10 @@ impl Decoder {
         Some(Headers(headers))
     }
 
+    pub(crate) fn table_size(&self) -> usize {
+        self.size
+    }
+
     fn literal(&self, block: &mut &[u8], prefix: u8) -> Option<(String, String)> {
         let name = match take_integer(block, prefix)? {
             0 => take_string(block)?,

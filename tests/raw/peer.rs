@@ -91,6 +91,11 @@ impl<Io: AsyncRead + AsyncWrite> Peer<Io> {
         self.input.next_of(kind).await
     }
 
+    /// As [`Input::next_of_ack`].
+    pub(crate) async fn next_of_ack(&mut self, kind: u8) -> Option<Frame> {
+        self.input.next_of_ack(kind).await
+    }
+
     /// As [`Input::headers`].
     pub(crate) async fn headers(&mut self, first: &Frame) -> Option<Headers> {
         self.input.headers(first).await
@@ -121,6 +126,16 @@ impl<Io: AsyncRead + Unpin> Input<Io> {
         }
     }
 
+    /// The next acknowledgement of one kind; what comes before it is passed over.
+    pub(crate) async fn next_of_ack(&mut self, kind: u8) -> Option<Frame> {
+        loop {
+            let frame = self.next().await?;
+            if frame.kind == kind && frame.is_ack() {
+                return Some(frame);
+            }
+        }
+    }
+
     /// The headers that begin with the frame `first`, and read on to the end of the block. Blocks refer to earlier ones, so
     /// each has to be read here, in its order. `None` when it is no header block.
     pub(crate) async fn headers(&mut self, first: &Frame) -> Option<Headers> {
@@ -132,6 +147,11 @@ impl<Io: AsyncRead + Unpin> Input<Io> {
             flags = more.flags;
         }
         self.decoder.decode(&block)
+    }
+
+    /// How much the peer has put into the table of headers, in bytes as RFC 7541 counts them.
+    pub(crate) fn table_size(&self) -> usize {
+        self.decoder.table_size()
     }
 
     /// Reads a client's preface.

@@ -1,0 +1,293 @@
+//! Calls that a server refuses, cuts or ends before the client has finished.
+
+use std::time::Duration;
+
+use streamway::Code;
+use streamway::client::{Exchange, Upload};
+use streamway::codec::RawMessage;
+
+use super::{
+    DOWNLOAD, EXCHANGE, MESSAGE, Server, UPLOAD, assert_good, case, good, head, message,
+    raw_message, trailers, unary,
+};
+use crate::raw;
+use crate::raw::frame::{Frame, error, setting};
+
+async fn upload(channel: &streamway::Channel) -> Upload<RawMessage, RawMessage> {
+    let call = channel.client_streaming(UPLOAD).start().await;
+    call.expect("connected")
+}
+
+async fn exchange(channel: &streamway::Channel) -> Exchange<RawMessage, RawMessage> {
+    let call = channel.bidi(EXCHANGE).start().await;
+    call.expect("connected")
+}
+
+#[tokio::test]
+async fn a_refused_call_is_made_once_more_and_no_oftener() {
+    case("rules 52 and 54: RST_STREAM(REFUSED_STREAM)", async {
+        let (server, channel) = Server::bind().await;
+        let serving = async {
+            let mut connection = server.accept(&[]).await;
+            let mut requests = Vec::new();
+            for refused in [true, false, true, true] {
+                let call = connection.request().await.expect("a call");
+                match refused {
+                    true => {
+                        let refusal = Frame::reset(call.stream, error::REFUSED_STREAM);
+                        connection.send(&[refusal]).await;
+                    }
+                    false => connection.answer(call.stream).await,
+                }
+                requests.push(call);
+            }
+            for again in &requests[1..] {
+                assert_eq!(again.headers, requests[0].headers);
+                assert_eq!(again.body, requests[0].body);
+            }
+            connection
+        };
+        let calling = async {
+            assert_good(unary(&channel).send().await);
+            let status = unary(&channel).send().await.expect_err("refused twice");
+            assert_eq!(status.code(), Code::Unavailable);
+        };
+        let _ = tokio::join!(serving, calling);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_upload_that_is_refused_is_unavailable() {
+    case(
+        "rule 52: RST_STREAM(REFUSED_STREAM) of a streamed request",
+        async {
+            let (server, channel) = Server::bind().await;
+            let serving = async {
+                let mut connection = server.accept(&[]).await;
+                let stream = connection.begun().await;
+                connection
+                    .send(&[Frame::reset(stream, error::REFUSED_STREAM)])
+                    .await;
+                connection
+            };
+            let calling = async {
+                let upload = upload(&channel).await;
+                let (_requests, mut responses) = upload.split();
+                responses.only().await.expect_err("refused").code()
+            };
+            let (_, code) = tokio::join!(serving, calling);
+            assert_eq!(code, Code::Unavailable);
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_download_that_is_reset_gives_its_messages_and_then_the_code() {
+    case("rule 53: RST_STREAM(NO_ERROR) during data", async {
+        let (server, channel) = Server::bind().await;
+        let serving = async {
+            let mut connection = server.accept(&[]).await;
+            let stream = connection.request().await.expect("a call").stream;
+            let half = Frame::data(stream, raw::prefixed(0, 10, b"half"));
+            let frames = [
+                head(stream),
+                message(stream),
+                message(stream),
+                half,
+                Frame::reset(stream, error::NO_ERROR),
+            ];
+            connection.send(&frames).await;
+            connection
+        };
+        let calling = async {
+            let call = channel.server_streaming(DOWNLOAD, raw_message(b""));
+            let mut responses = call.start().await.expect("connected");
+            for _ in 0..2 {
+                let message = responses.message().await.expect("it came whole");
+                assert_eq!(message, Some(raw_message(MESSAGE)));
+            }
+            for _ in 0..2 {
+                let status = responses.message().await.expect_err("reset");
+                assert_eq!(status.code(), Code::Internal);
+            }
+        };
+        let _ = tokio::join!(serving, calling);
+    })
+    .await;
+}
+
+/// With and without the RST_STREAM that the server should send.
+#[tokio::test]
+async fn an_answer_before_the_end_of_an_upload_keeps_its_status_and_the_client_ends_with_no_error()
+{
+    for (what, reset_too) in [("and RST_STREAM(NO_ERROR)", true), ("alone", false)] {
+        case(
+            format!("rule 48: trailers in the midst of an upload {what}"),
+            async {
+                let (server, channel) = Server::bind().await;
+                let serving = async {
+                    let mut connection = server.accept(&[]).await;
+                    let refused = connection.begun().await;
+                    let end = [("grpc-status", "9"), ("grpc-message", "enough")];
+                    let mut frames = vec![head(refused), trailers(refused, &end)];
+                    if reset_too {
+                        frames.push(Frame::reset(refused, error::NO_ERROR));
+                    }
+                    connection.send(&frames).await;
+                    if !reset_too {
+                        assert_eq!(connection.reset(refused).await, error::NO_ERROR);
+                    }
+                    let answered = connection.begun().await;
+                    let mut frames = good(answered);
+                    if reset_too {
+                        frames.push(Frame::reset(answered, error::NO_ERROR));
+                    }
+                    connection.send(&frames).await;
+                    if !reset_too {
+                        assert_eq!(connection.reset(answered).await, error::NO_ERROR);
+                    }
+                    connection
+                };
+                let calling = async {
+                    let mut refused = upload(&channel).await;
+                    let status = loop {
+                        if let Err(status) = refused.send(&raw_message(b"a part")).await {
+                            break status;
+                        }
+                        tokio::task::yield_now().await;
+                    };
+                    assert_eq!(
+                        (status.code(), status.message()),
+                        (Code::FailedPrecondition, "enough")
+                    );
+                    let (_requests, mut responses) = upload(&channel).await.split();
+                    assert_good(responses.only().await);
+                };
+                let _ = tokio::join!(serving, calling);
+            },
+        )
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn an_answer_to_a_call_that_could_not_be_sent_yet_is_taken() {
+    case(
+        "rule 48: trailers before the message of a unary call",
+        async {
+            let (server, channel) = Server::bind().await;
+            let serving = async {
+                let shut = [(setting::INITIAL_WINDOW_SIZE, 0)];
+                let mut connection = server.accept(&shut).await;
+                let stream = connection.begun().await;
+                connection.answer(stream).await;
+                assert_eq!(connection.reset(stream).await, error::NO_ERROR);
+                connection
+            };
+            let (_, outcome) = tokio::join!(serving, unary(&channel).send());
+            assert_good(outcome);
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_client_that_gives_up_says_cancel() {
+    case("rule 49: RST_STREAM(CANCEL)", async {
+        let (server, channel) = Server::bind().await;
+        let serving = async {
+            let mut connection = server.accept(&[]).await;
+            for _ in ["dropped", "late", "broken"] {
+                let stream = connection.begun().await;
+                let wrong = Frame::data(stream, raw::message(2, b""));
+                connection
+                    .send(&[head(stream), message(stream), wrong])
+                    .await;
+                assert_eq!(connection.reset(stream).await, error::CANCEL);
+            }
+            connection
+        };
+        let calling = async {
+            let mut dropped = exchange(&channel).await;
+            dropped.message().await.expect("OK");
+            drop(dropped);
+            let late = channel.bidi::<RawMessage, RawMessage>(EXCHANGE);
+            let late = late.timeout(Duration::from_millis(50)).start().await;
+            let (requests, responses) = late.expect("connected").split();
+            let late = async {
+                // Nobody reads the answer.
+                let mut requests = requests;
+                loop {
+                    if let Err(status) = requests.send(&raw_message(b"")).await {
+                        return status.code();
+                    }
+                    tokio::task::yield_now().await;
+                }
+            };
+            assert_eq!(late.await, Code::DeadlineExceeded);
+            drop(responses);
+            let mut broken = exchange(&channel).await;
+            broken.message().await.expect("OK");
+            let status = broken.message().await.expect_err("a flag of 2");
+            assert_eq!(status.code(), Code::Internal);
+        };
+        let _ = tokio::join!(serving, calling);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_reset_ends_both_halves_of_an_exchange() {
+    case("rules 52 and 53: an exchange", async {
+        let (server, channel) = Server::bind().await;
+        let serving = async {
+            let mut connection = server.accept(&[]).await;
+            let stream = connection.begun().await;
+            let reset = Frame::reset(stream, error::ENHANCE_YOUR_CALM);
+            connection
+                .send(&[head(stream), message(stream), reset])
+                .await;
+            connection
+        };
+        let calling = async {
+            let (mut requests, mut responses) = exchange(&channel).await.split();
+            responses.message().await.expect("it came before");
+            let status = responses.message().await.expect_err("reset");
+            assert_eq!(status.code(), Code::ResourceExhausted);
+            let status = requests.send(&raw_message(b"")).await;
+            let status = status.expect_err("the call is over");
+            assert!(
+                matches!(status.code(), Code::ResourceExhausted | Code::Cancelled),
+                "{status}"
+            );
+        };
+        let _ = tokio::join!(serving, calling);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_upload_with_no_or_two_answers_is_unimplemented() {
+    for count in [0, 2] {
+        case(format!("rule 43: {count} answers to an upload"), async {
+            let (server, channel) = Server::bind().await;
+            let serving = async {
+                let mut connection = server.accept(&[]).await;
+                let stream = connection.request().await.expect("a call").stream;
+                let answers = vec![message(stream); count];
+                let frames = [vec![head(stream)], answers, vec![super::ok(stream)]].concat();
+                connection.send(&frames).await;
+                connection
+            };
+            let calling = async {
+                let outcome = upload(&channel).await.finish().await;
+                outcome.expect_err("cardinality").code()
+            };
+            let (_, code) = tokio::join!(serving, calling);
+            assert_eq!(code, Code::Unimplemented);
+        })
+        .await;
+    }
+}

@@ -227,10 +227,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_limit_of_all_time_is_no_limit() {
-        let mut config = Config::default();
-        config.idle_timeout = Duration::MAX;
-        config.max_connection_age = Duration::MAX;
-        config.keepalive_interval = Duration::MAX;
+        let config = Config {
+            idle_timeout: Duration::MAX,
+            max_connection_age: Duration::MAX,
+            keepalive_interval: Duration::MAX,
+            ..Config::default()
+        };
         let mut life = Lifetime::new(&config);
         let week = tokio::time::timeout(Duration::from_secs(7 * 86_400), due(&mut life, QUIET));
         assert!(week.await.is_err());

@@ -321,14 +321,15 @@ impl Balance {
     fn refill(&mut self, allowance: &Allowance, useful: u64) {
         let now = Instant::now();
         let elapsed = now.saturating_duration_since(self.counted_at);
-        let periods = elapsed.as_nanos() / allowance.every.as_nanos().max(1);
-        let periods = u32::try_from(periods).unwrap_or(u32::MAX);
+        let periods = elapsed.as_nanos().checked_div(allowance.every.as_nanos());
+        let periods = u32::try_from(periods.unwrap_or(0)).unwrap_or(u32::MAX);
         // What is left of an unfinished period counts towards the next.
         let counted = allowance.every.saturating_mul(periods).min(elapsed);
         self.counted_at = self.counted_at.checked_add(counted).unwrap_or(now);
         let written = useful.saturating_sub(self.counted_bytes);
-        let earned = written / allowance.bytes.max(1);
-        self.counted_bytes = useful.saturating_sub(written % allowance.bytes.max(1));
+        let earned = written.checked_div(allowance.bytes).unwrap_or(0);
+        let counted = allowance.bytes.saturating_mul(earned);
+        self.counted_bytes = self.counted_bytes.saturating_add(counted);
         self.earn(u64::from(periods).saturating_add(earned), allowance);
     }
 }
@@ -561,7 +562,7 @@ mod tests {
     async fn nothing_of_what_breaks_a_rule_is_read() {
         let mut bytes = PREFACE.to_vec();
         bytes.extend(frame(&[0; 8], PING, 0, 0).repeat(100));
-        let mut guarded = Guarded::new(std::io::Cursor::new(bytes));
+        let mut guarded = Guarded::new(io::Cursor::new(bytes));
         let mut into = Vec::new();
         let read = tokio::time::timeout(Duration::ZERO, guarded.read_to_end(&mut into));
         assert!(read.await.is_err(), "it ended");

@@ -11,7 +11,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::channel::{Security, Target};
+use super::address::Address;
+use super::channel::{Route, Target};
+use super::greeting::Greeting;
 use crate::call::code_of;
 use crate::status::Status;
 use crate::transport::{Flush, Gathered, gather};
@@ -21,7 +23,7 @@ pub(super) type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Connects to `target`: what sends requests, and what drives the connection.
 pub(super) async fn open(target: &Target) -> Result<(SendRequest<Bytes>, Driver), Status> {
-    let unavailable = |text: String| Status::unavailable(format!("{}: {text}", target.authority));
+    let unavailable = |text: String| Status::unavailable(format!("{}: {text}", target.route));
     timeout(target.config.connect_timeout, connect(target))
         .await
         .map_err(|_| {
@@ -34,14 +36,21 @@ pub(super) async fn open(target: &Target) -> Result<(SendRequest<Bytes>, Driver)
 }
 
 async fn connect(target: &Target) -> io::Result<(SendRequest<Bytes>, Driver)> {
-    let socket = TcpStream::connect((target.host.as_str(), target.port)).await?;
+    match &target.route {
+        Route::Cleartext(address) => shake(target, Greeting::of(dial(address).await?)).await,
+        #[cfg(feature = "tls")]
+        Route::Tls(address, connector) => {
+            shake(target, connector.connect(dial(address).await?).await?).await
+        }
+        Route::InProcess(server) => shake(target, server.connect().await?).await,
+    }
+}
+
+async fn dial(address: &Address) -> io::Result<TcpStream> {
+    let socket = TcpStream::connect((address.host(), address.port())).await?;
     // Writes are gathered already; waiting for more would only add latency.
     socket.set_nodelay(true)?;
-    match &target.security {
-        Security::Cleartext => shake(target, socket).await,
-        #[cfg(feature = "tls")]
-        Security::Tls(connector) => shake(target, connector.connect(socket).await?).await,
-    }
+    Ok(socket)
 }
 
 async fn shake<Io>(target: &Target, socket: Io) -> io::Result<(SendRequest<Bytes>, Driver)>

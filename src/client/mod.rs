@@ -23,6 +23,8 @@ mod requests;
 mod responses;
 
 pub use self::address::AddressError;
+#[cfg(feature = "app")]
+pub(crate) use self::address::{Address, Scheme};
 pub use self::channel::Channel;
 pub use self::config::Config;
 pub use self::exchange::{Exchange, Upload};

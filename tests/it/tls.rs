@@ -12,7 +12,7 @@ use streamway::client::Config;
 use streamway::codec::RawMessage;
 use streamway::transport::{ClientTls, Listener, ServerTls};
 use streamway::{Channel, Code, Server, Status};
-use tokio::io::{AsyncReadExt, DuplexStream, duplex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout};
 use tokio_rustls::rustls::crypto::ring::default_provider;
@@ -119,19 +119,36 @@ async fn both_kinds_of_runtime_serve_over_tls() {
 }
 
 #[tokio::test]
-async fn cleartext_and_tls_do_not_speak_with_each_other() {
+async fn cleartext_and_tls_do_not_speak_with_each_other_and_the_client_says_so() {
     let authority = Authority::new("one");
     let (_served, addr) = serve(server_tls(&authority.vouch("127.0.0.1"), None)).await;
     let text = refused(&Channel::connect(&format!("http://{addr}")).expect("an address")).await;
     assert!(text.contains("the server speaks TLS here"), "{text}");
 
+    let tls = ClientTls::new().ca_pem(authority.pem());
     let served = Fixture::default().serve(Server::new()).await;
     let addr = served.socket_address().parse().expect("an address");
-    let text = refused(&channel(addr, ClientTls::new().ca_pem(authority.pem()))).await;
+    let text = refused(&channel(addr, tls.clone())).await;
     assert!(
-        text.contains("the server does not speak TLS here"),
+        text.contains("if it does not speak TLS here, its address begins with http://"),
         "{text}"
     );
+
+    // Other servers answer in what they speak.
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+    let addr = listener.local_addr().expect("bound");
+    let answering = tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.expect("the client");
+        let mut hello = [0; 16 * 1024];
+        assert!(socket.read(&mut hello).await.is_ok());
+        socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await
+    });
+    let text = refused(&channel(addr, tls)).await;
+    assert!(
+        text.contains("the server does not speak TLS here; its address begins with http://"),
+        "{text}"
+    );
+    answering.await.expect("no panic").expect("sent");
 }
 
 #[tokio::test]

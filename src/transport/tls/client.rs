@@ -134,17 +134,20 @@ impl Connector {
     }
 }
 
-/// What rustls calls a content type is, from a server that does not speak TLS, whatever it speaks.
+/// A server that does not speak TLS answers in what it speaks, which rustls calls an invalid content type, or not at all.
 fn explain(error: io::Error) -> io::Error {
     let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
-    match cause {
+    let text = match cause {
         Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
-            let text =
-                "the server does not speak TLS here; an address without it begins with http://";
-            io::Error::new(io::ErrorKind::InvalidData, text)
+            "the server does not speak TLS here; its address begins with http://"
         }
-        _ => error,
-    }
+        None if error.kind() == io::ErrorKind::UnexpectedEof => {
+            "the server closed the connection in the TLS handshake; \
+             if it does not speak TLS here, its address begins with http://"
+        }
+        _ => return error,
+    };
+    io::Error::new(error.kind(), text)
 }
 
 fn system_roots() -> io::Result<RootCertStore> {

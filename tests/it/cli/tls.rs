@@ -275,7 +275,7 @@ fn an_address_with_the_wrong_scheme_is_told_with_the_right_one() {
     let address = cleartext.address.replace("http://", "https://");
     let ended = run(&["health", "--addr", &address, "--ca", &ca]);
     assert_eq!(ended.code, Some(64 + 14));
-    let text = "the server does not speak TLS here; an address without it begins with http://";
+    let text = "if it does not speak TLS here, its address begins with http://";
     assert!(ended.stderr.contains(text), "{}", ended.stderr);
 }
 

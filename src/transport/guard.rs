@@ -561,7 +561,7 @@ mod tests {
     async fn nothing_of_what_breaks_a_rule_is_read() {
         let mut bytes = PREFACE.to_vec();
         bytes.extend(frame(&[0; 8], PING, 0, 0).repeat(100));
-        let mut guarded = Guarded::new(std::io::Cursor::new(bytes));
+        let mut guarded = Guarded::new(io::Cursor::new(bytes));
         let mut into = Vec::new();
         let read = tokio::time::timeout(Duration::ZERO, guarded.read_to_end(&mut into));
         assert!(read.await.is_err(), "it ended");

@@ -4,6 +4,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::{Connection, SendRequest};
@@ -63,26 +64,33 @@ where
     Ok((send, Box::pin(drive(h2, flush))))
 }
 
+/// How long a server that takes no more may take to be read to its end. One second: what it said has arrived, or will at
+/// once.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// Polls a connection to its end, with one write for each wake-up.
 async fn drive<Io: AsyncRead + AsyncWrite + Unpin>(
     mut h2: Connection<Gathered<Io>, Bytes>,
     flush: Flush<Io>,
 ) {
-    poll_fn(|cx| {
+    let ended = poll_fn(|cx| {
         let closed = Pin::new(&mut h2).poll(cx);
         match flush.poll_flush(cx) {
-            Poll::Ready(Err(error)) => {
-                tracing::debug!(%error, "cannot write");
-                Poll::Ready(())
-            }
-            Poll::Ready(Ok(())) | Poll::Pending => closed.map(|closed| {
-                if let Err(error) = closed {
-                    tracing::debug!(%error, "connection lost");
-                }
-            }),
+            Poll::Ready(Err(error)) if closed.is_pending() => Poll::Ready(Err(error)),
+            Poll::Ready(_) | Poll::Pending => closed.map(Ok),
         }
-    })
-    .await;
+    });
+    let closed = match ended.await {
+        Ok(closed) => closed,
+        Err(error) => {
+            tracing::debug!(%error, "cannot write");
+            // Why it left may be the last that it said, which the calls are to know.
+            timeout(LAST_WORDS, h2).await.unwrap_or(Ok(()))
+        }
+    };
+    if let Err(error) = closed {
+        tracing::debug!(%error, "connection lost");
+    }
 }
 
 /// What an h2 error means to a client: a reset has the code of its reason, a lost connection is UNAVAILABLE
@@ -108,4 +116,74 @@ pub(super) fn is_unseen(error: &h2::Error) -> bool {
     error.is_remote()
         && (error.is_go_away()
             || error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Context;
+
+    use http::Request;
+    use tokio::io::{DuplexStream, ReadBuf, duplex};
+
+    use super::*;
+    use crate::client::Config;
+    use crate::transport::in_process;
+
+    /// A server that is gone when it is written to, and has said something before.
+    struct Gone {
+        reads: DuplexStream,
+        says: Option<(DuplexStream, &'static [u8])>,
+    }
+
+    impl AsyncRead for Gone {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            into: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.reads).poll_read(cx, into)
+        }
+    }
+
+    impl AsyncWrite for Gone {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            _: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            if let Some((mut server, words)) = self.says.take() {
+                let said = Pin::new(&mut server).poll_write(cx, words);
+                assert!(said.is_ready(), "there is room");
+            }
+            Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_server_said_before_it_left_is_read_though_it_takes_no_more() {
+        let target = Target {
+            route: Route::InProcess(in_process().0),
+            config: Config::default(),
+        };
+        let (reads, server) = duplex(64);
+        let alert = &[0x15, 3, 3, 0, 2, 2, 50];
+        let socket = Greeting::of(Gone {
+            reads,
+            says: Some((server, alert)),
+        });
+        let (mut send, driver) = shake(&target, socket).await.expect("nothing is sent yet");
+        let request = Request::get("http://host/").body(()).expect("legal");
+        let (response, _) = send.send_request(request, true).expect("it is queued");
+        driver.await;
+        let status = status_of(&response.await.expect_err("nobody answers"));
+        assert!(status.message().contains("speaks TLS"), "{status}");
+    }
 }

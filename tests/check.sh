@@ -3,14 +3,15 @@
 #
 #   tests/check.sh            all of it: what a change has to pass
 #   tests/check.sh --quick    format, clippy and tests: while writing
-#   tests/check.sh STEP…      some of the steps: format clippy test peers doc features dependencies fuzz interop conformance cases
+#   tests/check.sh STEP…      some of the steps: format clippy test peers doc features dependencies fuzz interop conformance
+#                             cases proxies
 #
-# Needs Rust stable and nightly, and Go. Other tools are installed at the versions below, under target/tools.
+# Needs Rust stable and nightly, Go, and nginx, which it installs where it may. Other tools are installed at the versions below, under target/tools.
 # FUZZ_SECONDS (10): how long each fuzz target runs, after its seeds and its corpus.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-readonly ALL=(format clippy test peers doc features dependencies fuzz interop conformance cases)
+readonly ALL=(format clippy test peers doc features dependencies fuzz interop conformance cases proxies)
 readonly QUICK=(format clippy test)
 readonly TARGET=${CARGO_TARGET_DIR:-$PWD/target}
 readonly TOOLS=$TARGET/tools
@@ -21,6 +22,12 @@ readonly MISBEHAVING_SERVERS=252
 
 # The lean library: no-default-features, normal dependencies, itself included.
 readonly MAX_LEAN_CRATES=39
+
+# The implementation whose programs we talk to.
+readonly GRPC_GO=google.golang.org/grpc GRPC_GO_VERSION=v1.85.0
+
+# The tests in tests/interop/proxies.rs.
+readonly PROXY_TESTS=10
 
 step_format() {
   cargo fmt --check
@@ -101,7 +108,7 @@ step_interop() {
   build_interop
   release_build
   STREAMWAY=$TARGET/release/streamway GRPCURL=$TOOLS/bin/grpcurl INTEROP=$TOOLS/bin/interop \
-    cargo test --locked --all-features --test interop
+    cargo test --locked --all-features --test interop -- --skip proxies::
 }
 
 # The public suite of gRPC servers and clients.
@@ -113,15 +120,34 @@ step_conformance() {
 
 # The interop cases of the gRPC project, with the client and the server of grpc-go.
 step_cases() {
-  local grpc_go=google.golang.org/grpc version=v1.85.0
-  go_tool $grpc_go/interop/client $version grpc-go
-  go_tool $grpc_go/interop/server $version grpc-go
+  go_tool $GRPC_GO/interop/client $GRPC_GO_VERSION grpc-go
+  go_tool $GRPC_GO/interop/server $GRPC_GO_VERSION grpc-go
   # For its certificates: the programs may have been built long ago.
-  go mod download $grpc_go@$version
+  go mod download $GRPC_GO@$GRPC_GO_VERSION
   release_build
   build_interop
   tests/interop/cases.sh "$TOOLS/bin/grpc-go" "$TARGET/release/examples" \
-    "$(go env GOMODCACHE)/$grpc_go@$version/testdata" "$TOOLS/bin/interop"
+    "$(go env GOMODCACHE)/$GRPC_GO@$GRPC_GO_VERSION/testdata" "$TOOLS/bin/interop"
+}
+
+# nginx between clients and our servers: the interop cases, exports, uploads, sums.
+step_proxies() {
+  local nginx log=$TARGET/proxies.log
+  nginx=$(nginx_path)
+  "$nginx" -v
+  go_tool github.com/fullstorydev/grpcurl/cmd/grpcurl v1.9.4
+  go_tool $GRPC_GO/interop/client $GRPC_GO_VERSION grpc-go
+  build_interop
+  release_build
+  NGINX=$nginx STREAMWAY=$TARGET/release/streamway GRPCURL=$TOOLS/bin/grpcurl INTEROP=$TOOLS/bin/interop \
+    GRPC_GO_CLIENT=$TOOLS/bin/grpc-go/client INTEROP_SERVER=$TARGET/release/examples/interop_server \
+    INTEROP_CLIENT=$TARGET/release/examples/interop_client \
+    cargo test --locked --all-features --test interop -- --show-output proxies:: >"$log" 2>&1 || {
+    tail -n 100 "$log" >&2
+    fail "through nginx"
+  }
+  grep ' behind nginx' "$log"
+  grep "^test result: ok. $PROXY_TESTS passed; 0 failed; 0 ignored;" "$log" || fail "not $PROXY_TESTS tests"
 }
 
 # Our own programs on grpc-go's library.
@@ -148,6 +174,20 @@ go_tool() {
   local program=$folder/${1##*/}
   [ -x "$program" ] && go version -m "$program" | grep -q "^[[:space:]]mod[[:space:]].*[[:space:]]$2[[:space:]]" ||
     GOBIN=$folder go install "$1@$2"
+}
+
+# Where nginx is. It comes with the system's packages or not at all.
+nginx_path() {
+  local sudo=()
+  export PATH=$PATH:/usr/local/sbin:/usr/sbin
+  command -v nginx && return
+  [ "$(id -u)" = 0 ] || sudo=(sudo -n)
+  {
+    "${sudo[@]}" apt-get update --quiet &&
+      "${sudo[@]}" apt-get install --quiet --yes --no-install-recommends nginx-light
+  } >&2 ||
+    fail "there is no nginx: install the package nginx-light (Debian), or nginx with its modules for HTTP/2, gRPC and TLS"
+  command -v nginx
 }
 
 fail() {

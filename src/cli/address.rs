@@ -9,7 +9,8 @@ use clap::Args;
 use tokio::net::TcpListener;
 
 use super::failure::Failure;
-use crate::client::{AddressError, Channel, Config};
+use super::tls;
+use crate::client::{Address, Channel, Config};
 use crate::codec::MessageLimits;
 
 /// The server that a command calls.
@@ -20,10 +21,12 @@ pub(super) struct Server {
         long,
         env = "STREAMWAY_ADDR",
         default_value = "http://127.0.0.1:9528",
-        value_name = "URL",
-        value_parser = server_address
+        value_name = "URL"
     )]
-    addr: String,
+    addr: Address,
+
+    #[command(flatten)]
+    tls: tls::Client,
 }
 
 impl Server {
@@ -31,15 +34,12 @@ impl Server {
     pub(super) fn channel(&self, limits: MessageLimits) -> Result<Channel, Failure> {
         let config = Config {
             limits,
+            tls: self.tls.settings(&self.addr, "--addr")?,
             ..Config::default()
         };
-        Channel::with_config(&self.addr, config).map_err(|error| Failure::other(error.to_string()))
+        Channel::with_config(&self.addr.to_string(), config)
+            .map_err(|error| Failure::other(error.to_string()))
     }
-}
-
-/// Checks the address of a server, so that a wrong one is an error of usage.
-pub(super) fn server_address(text: &str) -> Result<String, AddressError> {
-    Channel::connect(text).map(|_| text.to_owned())
 }
 
 /// Listens on `address`, which `flag` gave.

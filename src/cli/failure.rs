@@ -13,6 +13,9 @@ use crate::status::Status;
 /// A failed call exits with this and its code: above what shells and clap use, as sysexits.h begins here too.
 const CALL_EXIT_CODE: u8 = 64;
 
+/// As clap exits when a single argument makes no sense.
+const USAGE_EXIT_CODE: u8 = 2;
+
 /// Why a command did not succeed.
 #[derive(Debug)]
 pub(super) enum Failure {
@@ -22,6 +25,8 @@ pub(super) enum Failure {
     Stopped(Stop, Option<String>),
     /// Whoever read stdout wants no more: no failure at all.
     ClosedPipe,
+    /// The arguments make no sense together.
+    Usage(String),
     /// Anything else.
     Other(String),
 }
@@ -29,6 +34,10 @@ pub(super) enum Failure {
 impl Failure {
     pub(super) fn other(text: impl Into<String>) -> Self {
         Self::Other(text.into())
+    }
+
+    pub(super) fn usage(text: impl Into<String>) -> Self {
+        Self::Usage(text.into())
     }
 
     /// An error of the file or pipe that `what` names.
@@ -41,7 +50,7 @@ impl Failure {
         match self {
             Self::Call(status, _) => Self::Call(status, hint),
             Self::Stopped(stop, _) => Self::Stopped(stop, hint),
-            Self::ClosedPipe | Self::Other(_) => self,
+            Self::ClosedPipe | Self::Usage(_) | Self::Other(_) => self,
         }
     }
 
@@ -51,7 +60,7 @@ impl Failure {
             Self::Call(status, hint) => (status.to_string(), hint.as_ref()),
             Self::Stopped(stop, hint) => (format!("stopped by {stop}"), hint.as_ref()),
             Self::ClosedPipe => return ExitCode::SUCCESS,
-            Self::Other(text) => (text.clone(), None),
+            Self::Usage(text) | Self::Other(text) => (text.clone(), None),
         };
         say(format_args!("error: {text}"));
         if let Some(hint) = hint {
@@ -65,6 +74,7 @@ impl Failure {
             Self::Call(status, _) => ExitCode::from(CALL_EXIT_CODE + status.code().number()),
             Self::Stopped(stop, _) => stop.exit_code(),
             Self::ClosedPipe => ExitCode::SUCCESS,
+            Self::Usage(_) => ExitCode::from(USAGE_EXIT_CODE),
             Self::Other(_) => ExitCode::FAILURE,
         }
     }

@@ -6,9 +6,11 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::Outcome;
-use super::address::{listen, listening, reachable, server_address};
+use super::address::{listen, listening, reachable};
 use super::failure::{Failure, say};
 use super::signals::{Signals, exit_code, until_drained};
+use super::tls;
+use crate::client::Address;
 use crate::gateway::{Front, ROUTES};
 
 /// Serve the HTTP front alone, before a gRPC server elsewhere
@@ -19,10 +21,12 @@ pub(super) struct Gateway {
         long,
         env = "STREAMWAY_BACKEND",
         default_value = "http://127.0.0.1:9528",
-        value_name = "URL",
-        value_parser = server_address
+        value_name = "URL"
     )]
-    backend: String,
+    backend: Address,
+
+    #[command(flatten)]
+    tls: tls::Client,
 
     /// Where to serve HTTP: a host and a port; port 0 for any that is free
     #[arg(
@@ -36,7 +40,9 @@ pub(super) struct Gateway {
 
 impl Gateway {
     pub(super) async fn run(self) -> Outcome {
-        let front = Front::new(&self.backend).map_err(|error| Failure::other(error.to_string()))?;
+        let tls = self.tls.settings(&self.backend, "--backend")?;
+        let front = Front::new(&self.backend.to_string(), tls)
+            .map_err(|error| Failure::other(error.to_string()))?;
         let listener = listen(&self.http_addr, "--http-addr").await?;
         let address = reachable(listening(&listener)?);
         let mut signals = Signals::listen()?;

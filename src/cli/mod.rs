@@ -21,6 +21,7 @@ mod progress;
 mod serve;
 mod signals;
 mod sum;
+mod tls;
 mod upload;
 mod values;
 

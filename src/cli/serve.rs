@@ -19,6 +19,7 @@ use super::Outcome;
 use super::address::{listen, listening, reachable};
 use super::failure::{Failure, say};
 use super::signals::{Signals, exit_code, until_drained};
+use super::tls::{self, Security};
 use super::values::{HttpAddress, MessageBytes, duration};
 use crate::codec::MessageLimits;
 use crate::gateway::{Drained, Front, ROUTES};
@@ -32,6 +33,7 @@ use crate::service::Streams;
 use crate::store::OrderStore;
 use crate::store::folder::DataFolder;
 use crate::store::sqlite::SqliteStore;
+use crate::transport::{ServerTls, in_process};
 
 /// Serve the streaming service, and the HTTP front before it
 #[derive(Args, Debug)]
@@ -53,6 +55,9 @@ pub(super) struct Serve {
         value_name = "ADDRESS"
     )]
     http_addr: HttpAddress,
+
+    #[command(flatten)]
+    tls: tls::Server,
 
     /// The folder of orders and images; made when it is missing
     #[arg(
@@ -111,7 +116,8 @@ fn cores() -> NonZeroUsize {
 
 impl Serve {
     pub(super) async fn run(self) -> Outcome {
-        // First, so that a second server that is started by mistake touches nothing.
+        // What is wrong is said first, and a second server that is started by mistake touches nothing.
+        let tls = self.tls.settings()?;
         let grpc = listen(&self.grpc_addr, "--grpc-addr").await?;
         let http = match &self.http_addr {
             HttpAddress::Off => None,
@@ -126,7 +132,8 @@ impl Serve {
         let mut signals = Signals::listen()?;
         let health = Health::new();
         health.set(SERVICE_NAME, ServingStatus::Serving);
-        let server = self.server(streams, &health)?;
+        let service = StreamServiceServer::new(streams);
+        let server = self.server(service.clone(), &health, tls)?;
         let banner = Banner {
             grpc: listening(&grpc)?,
             http: http.as_ref().map(listening).transpose()?,
@@ -140,7 +147,7 @@ impl Serve {
         let served = async {
             tokio::join!(
                 server.serve_on_threads(grpc, self.threads, draining.cancelled()),
-                self.front(http, banner.grpc, &draining),
+                self.front(http, service, &draining),
             )
         };
         let mut drain_began = None;
@@ -179,40 +186,63 @@ impl Serve {
         Ok((Streams::new(store, images), path))
     }
 
-    fn server(&self, streams: Streams<SqliteStore>, health: &Health) -> Result<Server, Failure> {
+    /// The server for everyone.
+    fn server(
+        &self,
+        service: Service,
+        health: &Health,
+        tls: Option<ServerTls>,
+    ) -> Result<Server, Failure> {
         let reflection = Reflection::new([
             proto::FILE_DESCRIPTOR_SET,
             health::proto::FILE_DESCRIPTOR_SET,
         ])
         .map_err(|error| Failure::other(error.to_string()))?;
+        let server = self
+            .limited(service)
+            .add_service(health.service())
+            .add_service(reflection.service());
+        Ok(match tls {
+            Some(tls) => server.tls(tls),
+            None => server,
+        })
+    }
+
+    /// A server of the service alone, with the limits that the arguments say.
+    fn limited(&self, service: Service) -> Server {
         let limits = MessageLimits::default()
             .recv(self.max_recv_message_bytes.get())
             .send(self.max_send_message_bytes.get());
-        Ok(Server::new()
-            // The other services must work whatever the size of the service's messages: grpcurl asks them first.
+        Server::new()
+            // Other services must work whatever the size of the service's messages: grpcurl asks them first.
             .service_limits(SERVICE_NAME, limits)
             .drain_timeout(self.drain_timeout)
-            .add_service(health.service())
-            .add_service(reflection.service())
-            .add_service(StreamServiceServer::new(streams)))
+            .add_service(service)
     }
 
-    /// Serves HTTP, as a client of the server on `grpc`.
+    /// Serves HTTP, as a client of the service.
     async fn front(
         &self,
         http: Option<TcpListener>,
-        grpc: SocketAddr,
+        service: Service,
         draining: &CancellationToken,
     ) -> Result<Drained, Failure> {
-        let Some(listener) = http else {
+        let Some(http) = http else {
             return Ok(Drained::Clean);
         };
-        let front = Front::new(&format!("http://{}", reachable(grpc)))
-            .map_err(|error| Failure::other(error.to_string()))?;
-        let front = front.drain_timeout(self.drain_timeout);
-        Ok(front.serve(listener, draining.cancelled()).await)
+        // In this process: the front needs no certificate, and nobody else gets in without one.
+        let (backend, calls) = in_process();
+        let front = Front::in_process(backend).drain_timeout(self.drain_timeout);
+        let (served, drained) = tokio::join!(
+            self.limited(service).serve(calls, draining.cancelled()),
+            front.serve(http, draining.cancelled()),
+        );
+        served.map_err(|error| Failure::io("cannot serve the HTTP front", &error))?;
+        Ok(drained)
     }
 }
+
+type Service = StreamServiceServer<Streams<SqliteStore>>;
 
 /// What is said when the server is ready.
 struct Banner<'a> {
@@ -229,7 +259,13 @@ impl fmt::Display for Banner<'_> {
         let grpc = reachable(self.grpc);
         let serve = self.serve;
         writeln!(f, "streamway {version}")?;
-        writeln!(f, "  gRPC    {} on {} threads", self.grpc, serve.threads)?;
+        let (over, certificates) = match serve.tls.security() {
+            Security::Cleartext => ("", "-plaintext"),
+            Security::Tls => (", over TLS", "-cacert CA"),
+            Security::MutualTls => (", over mutual TLS", "-cacert CA -cert CERT -key KEY"),
+        };
+        let threads = serve.threads;
+        writeln!(f, "  gRPC    {} on {threads} threads{over}", self.grpc)?;
         match self.http {
             None => writeln!(f, "  HTTP    off")?,
             Some(http) => {
@@ -254,7 +290,7 @@ impl fmt::Display for Banner<'_> {
         )?;
         write!(
             f,
-            "  try     grpcurl -plaintext -d '{{\"limit\":3}}' {grpc} {SERVICE_NAME}/OrderList"
+            "  try     grpcurl {certificates} -d '{{\"limit\":3}}' {grpc} {SERVICE_NAME}/OrderList"
         )
     }
 }

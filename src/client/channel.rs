@@ -16,11 +16,12 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use h2::client::SendRequest;
 use http::Uri;
-use http::uri::{Authority, PathAndQuery, Scheme};
+use http::uri::{Authority, PathAndQuery};
 use tokio::sync::{Notify, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::sleep;
 
+use super::address::{Address, AddressError, Scheme};
 use super::config::Config;
 use super::connection;
 use super::reconnect::Backoff;
@@ -30,6 +31,7 @@ use crate::method::Method;
 use crate::status::Status;
 #[cfg(feature = "tls")]
 use crate::transport::Connector;
+use crate::transport::InProcess;
 
 /// A server to call. Clones are cheap and share the connection.
 #[derive(Clone)]
@@ -45,19 +47,17 @@ struct Inner {
 /// Where the server is, and how to talk to it.
 #[derive(Debug)]
 pub(super) struct Target {
-    pub(super) authority: Authority,
-    pub(super) host: String,
-    pub(super) port: u16,
-    pub(super) security: Security,
+    pub(super) route: Route,
     pub(super) config: Config,
 }
 
-/// What is between the socket and h2.
+/// What is below h2.
 #[derive(Debug)]
-pub(super) enum Security {
-    Cleartext,
+pub(super) enum Route {
+    Cleartext(Address),
     #[cfg(feature = "tls")]
-    Tls(Connector),
+    Tls(Address, Connector),
+    InProcess(InProcess),
 }
 
 /// What the calls and the manager share.
@@ -82,10 +82,6 @@ pub(super) struct Ready {
     generation: u64,
 }
 
-/// Why an address cannot be a channel.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AddressError(String);
-
 impl Channel {
     /// A channel to `address`, such as `http://127.0.0.1:9528`, or `https://…` with the feature `tls`. Connects when
     /// the first call is made, which must be inside a tokio runtime.
@@ -102,15 +98,25 @@ impl Channel {
     /// # Errors
     /// As [`Channel::connect`].
     pub fn with_config(address: &str, config: Config) -> Result<Self, AddressError> {
-        let target = Arc::new(Target::parse(address, config)?);
-        Ok(Self(Arc::new(Inner {
-            target,
+        let route = Route::to(address.parse()?, &config)?;
+        Ok(Self::new(Target { route, config }))
+    }
+
+    /// A channel to a server in this process, which serves the listener that came with `server`.
+    pub fn in_process(server: InProcess, config: Config) -> Self {
+        let route = Route::InProcess(server);
+        Self::new(Target { route, config })
+    }
+
+    fn new(target: Target) -> Self {
+        Self(Arc::new(Inner {
+            target: Arc::new(target),
             link: Arc::new(Link {
                 state: watch::Sender::new(State::Idle),
                 wanted: Notify::new(),
             }),
             manager: OnceLock::new(),
-        })))
+        }))
     }
 
     /// A call of `method` with one message there and one back.
@@ -151,8 +157,8 @@ impl Channel {
     /// The URI of `method` on this server.
     pub(super) fn uri(&self, method: Method) -> Uri {
         let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(self.0.target.security.scheme());
-        parts.authority = Some(self.0.target.authority.clone());
+        parts.scheme = Some(self.0.target.route.scheme());
+        parts.authority = Some(self.0.target.route.authority());
         parts.path_and_query = Some(PathAndQuery::from_static(method.path));
         Uri::from_parts(parts).expect("scheme, authority and path are all there")
     }
@@ -244,57 +250,45 @@ fn random() -> f64 {
     RandomState::new().build_hasher().finish() as f64 / u64::MAX as f64
 }
 
-impl Target {
-    fn parse(address: &str, config: Config) -> Result<Self, AddressError> {
-        let wrong = |text: &str| AddressError(format!("{address:?} {text}"));
-        let uri: Uri = address
-            .parse()
-            .map_err(|error| wrong(&format!("is no address: {error}")))?;
-        if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
-            return Err(wrong("has a path; an address is a host and a port"));
-        }
-        let authority = uri.authority().ok_or_else(|| wrong("has no host"))?.clone();
-        if authority.as_str().contains('@') {
-            return Err(wrong("has a user name, which gRPC does not use"));
-        }
-        let host = authority.host();
-        if host.is_empty() {
-            return Err(wrong("has no host"));
-        }
-        let has_port = authority.as_str().len() > host.len();
-        if has_port && authority.port_u16().is_none() {
-            return Err(wrong("has a port that is no number up to 65535"));
-        }
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        let (security, default_port) = match uri.scheme_str() {
-            Some("http") => (Security::Cleartext, 80),
+impl Route {
+    fn to(address: Address, config: &Config) -> Result<Self, AddressError> {
+        match address.scheme() {
+            Scheme::Cleartext => Ok(Self::Cleartext(address)),
             #[cfg(feature = "tls")]
-            Some("https") => {
-                let connector = config.tls.connector(host);
-                let connector = connector.map_err(|error| wrong(&format!("over TLS: {error}")))?;
-                (Security::Tls(connector), 443)
-            }
+            Scheme::Tls => match config.tls.connector(address.host()) {
+                Ok(connector) => Ok(Self::Tls(address, connector)),
+                Err(error) => Err(AddressError::new(address, format!("over TLS: {error}"))),
+            },
             #[cfg(not(feature = "tls"))]
-            Some("https") => return Err(wrong("needs the feature `tls`")),
-            Some(_) | None => return Err(wrong("does not begin with http:// or https://")),
-        };
-        Ok(Self {
-            host: host.to_owned(),
-            port: authority.port_u16().unwrap_or(default_port),
-            security,
-            authority,
-            config,
-        })
+            Scheme::Tls => {
+                let _ = config;
+                Err(AddressError::new(address, "needs the feature `tls`"))
+            }
+        }
+    }
+
+    fn scheme(&self) -> http::uri::Scheme {
+        match self {
+            Self::Cleartext(_) | Self::InProcess(_) => http::uri::Scheme::HTTP,
+            #[cfg(feature = "tls")]
+            Self::Tls(..) => http::uri::Scheme::HTTPS,
+        }
+    }
+
+    fn authority(&self) -> Authority {
+        match self {
+            Self::Cleartext(address) => address.authority().clone(),
+            #[cfg(feature = "tls")]
+            Self::Tls(address, _) => address.authority().clone(),
+            Self::InProcess(_) => Authority::from_static("in-process"),
+        }
     }
 }
 
-impl Security {
-    fn scheme(&self) -> Scheme {
-        match self {
-            Self::Cleartext => Scheme::HTTP,
-            #[cfg(feature = "tls")]
-            Self::Tls(_) => Scheme::HTTPS,
-        }
+/// As `:authority` says it.
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.authority(), f)
     }
 }
 
@@ -309,46 +303,7 @@ impl Drop for Inner {
 impl fmt::Debug for Channel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Channel")
-            .field(&self.0.target.authority)
+            .field(&self.0.target.route.authority())
             .finish()
-    }
-}
-
-impl fmt::Display for AddressError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for AddressError {}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_is_a_scheme_a_host_and_a_port() {
-        for (address, host, port) in [
-            ("http://127.0.0.1:9528", "127.0.0.1", 9528),
-            ("http://[::1]:9528/", "::1", 9528),
-            ("http://orders.example", "orders.example", 80),
-        ] {
-            let target = Target::parse(address, Config::default()).expect(address);
-            assert_eq!((target.host.as_str(), target.port), (host, port));
-        }
-        for address in [
-            "",
-            "127.0.0.1:9528",
-            "ftp://host",
-            "http://",
-            "http://host/path",
-            "http://user@host",
-            "http://host:port",
-        ] {
-            assert!(
-                Target::parse(address, Config::default()).is_err(),
-                "{address}"
-            );
-        }
     }
 }

@@ -4,6 +4,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::{Connection, SendRequest};
@@ -11,7 +12,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::channel::{Security, Target};
+use super::address::Address;
+use super::channel::{Route, Target};
+use super::greeting::Greeting;
 use crate::call::code_of;
 use crate::status::Status;
 use crate::transport::{Flush, Gathered, gather};
@@ -21,7 +24,7 @@ pub(super) type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Connects to `target`: what sends requests, and what drives the connection.
 pub(super) async fn open(target: &Target) -> Result<(SendRequest<Bytes>, Driver), Status> {
-    let unavailable = |text: String| Status::unavailable(format!("{}: {text}", target.authority));
+    let unavailable = |text: String| Status::unavailable(format!("{}: {text}", target.route));
     timeout(target.config.connect_timeout, connect(target))
         .await
         .map_err(|_| {
@@ -34,14 +37,21 @@ pub(super) async fn open(target: &Target) -> Result<(SendRequest<Bytes>, Driver)
 }
 
 async fn connect(target: &Target) -> io::Result<(SendRequest<Bytes>, Driver)> {
-    let socket = TcpStream::connect((target.host.as_str(), target.port)).await?;
+    match &target.route {
+        Route::Cleartext(address) => shake(target, Greeting::of(dial(address).await?)).await,
+        #[cfg(feature = "tls")]
+        Route::Tls(address, connector) => {
+            shake(target, connector.connect(dial(address).await?).await?).await
+        }
+        Route::InProcess(server) => shake(target, server.connect().await?).await,
+    }
+}
+
+async fn dial(address: &Address) -> io::Result<TcpStream> {
+    let socket = TcpStream::connect((address.host(), address.port())).await?;
     // Writes are gathered already; waiting for more would only add latency.
     socket.set_nodelay(true)?;
-    match &target.security {
-        Security::Cleartext => shake(target, socket).await,
-        #[cfg(feature = "tls")]
-        Security::Tls(connector) => shake(target, connector.connect(socket).await?).await,
-    }
+    Ok(socket)
 }
 
 async fn shake<Io>(target: &Target, socket: Io) -> io::Result<(SendRequest<Bytes>, Driver)>
@@ -57,10 +67,16 @@ where
     let driver = async move {
         if let Err(error) = poll_fn(|cx| wire.poll(cx)).await {
             tracing::debug!(%error, "connection lost");
+            // Why the server left may be the last that it said, which the calls are to know.
+            let _ = timeout(LAST_WORDS, &mut wire.h2).await;
         }
     };
     Ok((send, Box::pin(driver)))
 }
+
+/// How long a server that takes no more may take to be read to its end. One second: what it said has arrived, or will at
+/// once.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How many calls may be open at once, for as long as the server's SETTINGS have not come: a number that none say, so that any
 /// other means that they have. It limits nothing, as no call is made before.
@@ -77,8 +93,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Wire<Io> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let closed = Pin::new(&mut self.h2).poll(cx);
         match self.flush.poll_flush(cx) {
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Ready(Ok(())) | Poll::Pending => closed.map_err(io::Error::other),
+            Poll::Ready(Err(error)) if closed.is_pending() => Poll::Ready(Err(error)),
+            Poll::Ready(_) | Poll::Pending => closed.map_err(io::Error::other),
         }
     }
 
@@ -119,4 +135,74 @@ pub(super) fn is_unseen(error: &h2::Error) -> bool {
     error.is_remote()
         && (error.is_go_away()
             || error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Context;
+
+    use http::Request;
+    use tokio::io::{DuplexStream, ReadBuf, duplex};
+
+    use super::*;
+    use crate::client::Config;
+    use crate::transport::in_process;
+
+    /// A server that is gone when it is written to, and has said something before.
+    struct Gone {
+        reads: DuplexStream,
+        says: Option<(DuplexStream, &'static [u8])>,
+    }
+
+    impl AsyncRead for Gone {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            into: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.reads).poll_read(cx, into)
+        }
+    }
+
+    impl AsyncWrite for Gone {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            _: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            if let Some((mut server, words)) = self.says.take() {
+                let said = Pin::new(&mut server).poll_write(cx, words);
+                assert!(said.is_ready(), "there is room");
+            }
+            Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_server_said_before_it_left_is_read_though_it_takes_no_more() {
+        let target = Target {
+            route: Route::InProcess(in_process().0),
+            config: Config::default(),
+        };
+        let (reads, server) = duplex(64);
+        let alert = &[0x15, 3, 3, 0, 2, 2, 50];
+        let socket = Greeting::of(Gone {
+            reads,
+            says: Some((server, alert)),
+        });
+        let (mut send, driver) = shake(&target, socket).await.expect("nothing is sent yet");
+        let request = Request::get("http://host/").body(()).expect("legal");
+        let (response, _) = send.send_request(request, true).expect("it is queued");
+        driver.await;
+        let status = status_of(&response.await.expect_err("nobody answers"));
+        assert!(status.message().contains("speaks TLS"), "{status}");
+    }
 }

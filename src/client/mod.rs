@@ -11,16 +11,21 @@
 //!
 //! Generated clients call these. Dropping a call cancels it, at any moment.
 
+mod address;
 mod channel;
 mod config;
 mod connection;
 mod exchange;
+mod greeting;
 mod reconnect;
 mod request;
 mod requests;
 mod responses;
 
-pub use self::channel::{AddressError, Channel};
+pub use self::address::AddressError;
+#[cfg(feature = "app")]
+pub(crate) use self::address::{Address, Scheme};
+pub use self::channel::Channel;
 pub use self::config::Config;
 pub use self::exchange::{Exchange, Upload};
 pub use self::request::{Bidi, ClientStreaming, Request, Response, ServerStreaming, Unary};

@@ -31,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use self::calls::Backend;
 use crate::client::{AddressError, Channel, Config};
 use crate::proto::stream_service::StreamServiceClient;
+use crate::transport::{ClientTls, InProcess};
 
 pub use self::router::ROUTES;
 
@@ -66,24 +67,40 @@ pub enum Drained {
 }
 
 impl Front {
-    /// A front of the server at `backend`, such as `http://127.0.0.1:9528`. Connects with the first request.
+    /// A front of the server at `backend`, such as `http://127.0.0.1:9528`, which is trusted as `tls` says when its address
+    /// begins with `https://`. Connects with the first request.
     ///
     /// # Errors
     /// As [`Channel::connect`].
-    pub fn new(backend: &str) -> Result<Self, AddressError> {
+    pub fn new(backend: &str, tls: ClientTls) -> Result<Self, AddressError> {
+        let config = Config {
+            tls,
+            ..Self::config()
+        };
+        Ok(Self::of(Channel::with_config(backend, config)?))
+    }
+
+    /// A front of a server in this process.
+    pub fn in_process(backend: InProcess) -> Self {
+        Self::of(Channel::in_process(backend, Self::config()))
+    }
+
+    fn of(channel: Channel) -> Self {
+        Self {
+            backend: Arc::new(Backend::new(StreamServiceClient::new(channel))),
+            drain_timeout: DRAIN_TIMEOUT,
+        }
+    }
+
+    fn config() -> Config {
         // All exports share a connection: readers that do not read must not use up its window, or they would stop the
         // others.
         let connections = u32::try_from(MAX_CONNECTIONS).expect("a small number");
-        let config = Config {
+        Config {
             stream_window_bytes: STREAM_WINDOW_BYTES,
             connection_window_bytes: STREAM_WINDOW_BYTES * (connections + 1),
             ..Config::default()
-        };
-        let channel = Channel::with_config(backend, config)?;
-        Ok(Self {
-            backend: Arc::new(Backend::new(StreamServiceClient::new(channel))),
-            drain_timeout: DRAIN_TIMEOUT,
-        })
+        }
     }
 
     /// Sets how long requests in flight may go on once the front drains.

@@ -1,12 +1,14 @@
 //! Under HTTP/2: sockets, and how they are read and written. Shared by both roles.
 
 mod guard;
+mod in_process;
 mod io;
 mod listener;
 #[cfg(feature = "tls")]
 mod tls;
 
 pub(crate) use self::guard::{Guarded, Violation};
+pub use self::in_process::{InProcess, InProcessListener, in_process};
 pub(crate) use self::io::{Flush, Gathered, gather};
 pub use self::listener::Listener;
 #[cfg(feature = "tls")]

@@ -109,7 +109,7 @@ pub(crate) fn assert_same(left: &[String], right: &[String]) {
 }
 
 /// The JSON values of a text, one a line.
-fn compact(json: &str) -> Vec<String> {
+pub(crate) fn compact(json: &str) -> Vec<String> {
     let (mut values, mut value) = (Vec::new(), String::new());
     let (mut depth, mut quoted, mut escaped) = (0, false, false);
     for char in json.chars() {

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use streamway::call::Compression;
-use streamway::client::Requests;
+use streamway::client::{Config, Requests};
 use streamway::codec::RawMessage;
 use streamway::server::Server;
+use streamway::transport::in_process;
 use streamway::{Channel, Code, Encoding, MessageLimits, Metadata};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::support::{
@@ -514,4 +516,27 @@ async fn the_drain_limit_in_the_midst_of_a_stream_reads_unavailable_wherever_it_
         };
         assert_eq!(status.code(), Code::Unavailable, "{status}");
     }
+}
+
+#[tokio::test]
+async fn a_channel_reaches_a_server_in_its_own_process_for_as_long_as_it_listens() {
+    let (reach, listener) = in_process();
+    let server = Server::new().add_service(Fixture::default());
+    let stop = Notify::new();
+    let served = server.serve(listener, stop.notified());
+    let calls = async {
+        let channel = Channel::in_process(reach.clone(), Config::default());
+        let message = RawMessage(Bytes::from(vec![7; 1024 * 1024]));
+        let answer = channel.unary::<_, RawMessage>(REVERSE, message.clone());
+        assert_eq!(answer.send().await.expect("served"), message);
+        stop.notify_one();
+    };
+    let (served, ()) = tokio::join!(served, calls);
+    served.expect("legal services");
+
+    let channel = Channel::in_process(reach, Config::default());
+    let message = RawMessage(Bytes::new());
+    let call = channel.unary::<_, RawMessage>(REVERSE, message);
+    let status = call.send().await.expect_err("nobody listens");
+    assert_eq!(status.code(), Code::Unavailable, "{status}");
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use streamway::gateway::{Drained, Front, MAX_CONNECTIONS};
 use streamway::proto::UploadResponse;
+use streamway::transport::ClientTls;
 use streamway::{Code, Status};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -32,7 +33,7 @@ impl Fronted {
 
     async fn with_drain_timeout(script: Script, limit: Duration) -> Self {
         let backend = Backend::start(script);
-        let front = Front::new(&backend.address).expect("an address");
+        let front = Front::new(&backend.address, ClientTls::new()).expect("an address");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
         let address = listener.local_addr().expect("bound").to_string();
         let (stop, stopped) = oneshot::channel();
@@ -287,7 +288,7 @@ async fn an_export_that_fails_at_once_has_the_http_status_of_its_code() {
 
 #[tokio::test]
 async fn a_backend_that_is_not_there_is_unavailable() {
-    let front = Front::new("http://127.0.0.1:1").expect("an address");
+    let front = Front::new("http://127.0.0.1:1", ClientTls::new()).expect("an address");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
     let mut socket = TcpStream::connect(listener.local_addr().expect("bound"))
         .await
@@ -426,7 +427,7 @@ async fn a_connection_over_the_limit_waits_until_another_one_ends() {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_sends_its_header_too_slowly_is_cut() {
     for begun in ["", "GET /testSumData HTTP/1.1\r\nhost: fr"] {
-        let front = Front::new("http://127.0.0.1:1").expect("an address");
+        let front = Front::new("http://127.0.0.1:1", ClientTls::new()).expect("an address");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
         let address = listener.local_addr().expect("bound");
         tokio::spawn(front.serve(listener, std::future::pending()));

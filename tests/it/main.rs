@@ -13,6 +13,8 @@
 
 #[cfg(feature = "app")]
 mod backend;
+#[cfg(feature = "tls")]
+mod certificates;
 #[cfg(feature = "app")]
 mod cli;
 mod client;

@@ -8,12 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use streamway::client::Config;
 use streamway::codec::RawMessage;
 use streamway::transport::{ClientTls, Listener, ServerTls};
 use streamway::{Channel, Code, Server, Status};
-use tokio::io::{AsyncReadExt, DuplexStream, duplex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout};
 use tokio_rustls::rustls::crypto::ring::default_provider;
@@ -22,50 +21,16 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName}
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
+use crate::certificates::{Authority, Pair};
 use crate::support::{ECHO, Fixture, REVERSE, Served};
 
 const LONG: Duration = Duration::from_secs(60);
 
-/// Who vouches for certificates.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
-
-/// A certificate and its key, PEM.
-struct Pair {
-    certificate: String,
-    key: String,
-}
-
-impl Authority {
-    fn new(name: &str) -> Self {
-        let mut params = CertificateParams::new([]).expect("no names");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, name);
-        let key = KeyPair::generate().expect("random");
-        Self(CertifiedIssuer::self_signed(params, key).expect("a key"))
-    }
-
-    fn pem(&self) -> String {
-        self.0.pem()
-    }
-
-    fn vouch(&self, name: &str) -> Pair {
-        let key = KeyPair::generate().expect("random");
-        let params = CertificateParams::new([name.to_owned()]).expect("a name");
-        let certificate = params.signed_by(&key, &self.0).expect("a key");
-        Pair {
-            certificate: certificate.pem(),
-            key: key.serialize_pem(),
-        }
-    }
-}
-
-impl Pair {
-    fn server(&self, client_ca: Option<&Authority>) -> ServerTls {
-        let client_ca = client_ca.map(Authority::pem);
-        let client_ca = client_ca.as_ref().map(String::as_bytes);
-        ServerTls::from_pem(self.certificate.as_bytes(), self.key.as_bytes(), client_ca)
-            .expect("a pair")
-    }
+fn server_tls(pair: &Pair, client_ca: Option<&Authority>) -> ServerTls {
+    let client_ca = client_ca.map(Authority::pem);
+    let client_ca = client_ca.as_ref().map(String::as_bytes);
+    ServerTls::from_pem(pair.certificate.as_bytes(), pair.key.as_bytes(), client_ca)
+        .expect("a pair")
 }
 
 async fn serve(tls: ServerTls) -> (Served, SocketAddr) {
@@ -97,7 +62,7 @@ async fn refused(channel: &Channel) -> String {
 #[tokio::test]
 async fn a_server_is_trusted_by_its_authority_and_its_name() {
     let (authority, other) = (Authority::new("one"), Authority::new("other"));
-    let (_served, addr) = serve(authority.vouch("127.0.0.1").server(None)).await;
+    let (_served, addr) = serve(server_tls(&authority.vouch("127.0.0.1"), None)).await;
     let trusting = ClientTls::new().ca_pem(authority.pem());
     call(&channel(addr, trusting.clone()))
         .await
@@ -107,7 +72,7 @@ async fn a_server_is_trusted_by_its_authority_and_its_name() {
     let text = refused(&channel(addr, trusting.server_name("orders.example"))).await;
     assert!(text.contains("not valid for name"), "{text}");
 
-    let (_served, addr) = serve(authority.vouch("orders.example").server(None)).await;
+    let (_served, addr) = serve(server_tls(&authority.vouch("orders.example"), None)).await;
     let named = ClientTls::new()
         .ca_pem(authority.pem())
         .server_name("orders.example");
@@ -118,7 +83,7 @@ async fn a_server_is_trusted_by_its_authority_and_its_name() {
 async fn a_client_is_let_in_by_a_certificate_when_the_server_asks_for_one() {
     let (authority, clients) = (Authority::new("servers"), Authority::new("clients"));
     let pair = authority.vouch("127.0.0.1");
-    let (_served, addr) = serve(pair.server(Some(&clients))).await;
+    let (_served, addr) = serve(server_tls(&pair, Some(&clients))).await;
     let nobody = ClientTls::new().ca_pem(authority.pem());
     refused(&channel(addr, nobody.clone())).await;
     let stranger = authority.vouch("client");
@@ -138,7 +103,7 @@ async fn both_kinds_of_runtime_serve_over_tls() {
     let addr = listener.local_addr().expect("bound");
     let server = Server::new()
         .add_service(Fixture::default())
-        .tls(authority.vouch("127.0.0.1").server(None));
+        .tls(server_tls(&authority.vouch("127.0.0.1"), None));
     let threads = NonZeroUsize::new(2).expect("two");
     let serving = server.serve_on_threads(listener, threads, std::future::pending());
     let tls = ClientTls::new().ca_pem(authority.pem());
@@ -154,14 +119,36 @@ async fn both_kinds_of_runtime_serve_over_tls() {
 }
 
 #[tokio::test]
-async fn cleartext_and_tls_do_not_speak_with_each_other() {
+async fn cleartext_and_tls_do_not_speak_with_each_other_and_the_client_says_so() {
     let authority = Authority::new("one");
-    let (_served, addr) = serve(authority.vouch("127.0.0.1").server(None)).await;
-    refused(&Channel::connect(&format!("http://{addr}")).expect("an address")).await;
+    let (_served, addr) = serve(server_tls(&authority.vouch("127.0.0.1"), None)).await;
+    let text = refused(&Channel::connect(&format!("http://{addr}")).expect("an address")).await;
+    assert!(text.contains("the server speaks TLS here"), "{text}");
 
+    let tls = ClientTls::new().ca_pem(authority.pem());
     let served = Fixture::default().serve(Server::new()).await;
     let addr = served.socket_address().parse().expect("an address");
-    refused(&channel(addr, ClientTls::new().ca_pem(authority.pem()))).await;
+    let text = refused(&channel(addr, tls.clone())).await;
+    assert!(
+        text.contains("if it does not speak TLS here, its address begins with http://"),
+        "{text}"
+    );
+
+    // Other servers answer in what they speak.
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+    let addr = listener.local_addr().expect("bound");
+    let answering = tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.expect("the client");
+        let mut hello = [0; 16 * 1024];
+        assert!(socket.read(&mut hello).await.is_ok());
+        socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await
+    });
+    let text = refused(&channel(addr, tls)).await;
+    assert!(
+        text.contains("the server does not speak TLS here; its address begins with http://"),
+        "{text}"
+    );
+    answering.await.expect("no panic").expect("sent");
 }
 
 #[tokio::test]
@@ -169,7 +156,7 @@ async fn without_alpn_h2_neither_side_goes_on() {
     let authority = Authority::new("one");
     let pair = authority.vouch("127.0.0.1");
 
-    let (_served, addr) = serve(pair.server(None)).await;
+    let (_served, addr) = serve(server_tls(&pair, None)).await;
     let mut roots = RootCertStore::empty();
     let ca = CertificateDer::from_pem_slice(authority.pem().as_bytes()).expect("PEM");
     roots.add(ca).expect("a certificate");
@@ -217,10 +204,7 @@ async fn a_new_certificate_is_taken_up_and_a_bad_one_is_not_and_calls_go_on() {
     let folder = tempfile::tempdir().expect("writable");
     let certificate = folder.path().join("cert.pem");
     let key = folder.path().join("key.pem");
-    let write = |pair: &Pair| {
-        fs::write(&certificate, &pair.certificate).expect("writable");
-        fs::write(&key, &pair.key).expect("writable");
-    };
+    let write = |pair: &Pair| pair.write(&certificate, &key);
     write(&first.vouch("127.0.0.1"));
     let tls = ServerTls::from_files(&certificate, &key, None).expect("a pair");
     let (_served, addr) = serve(tls).await;
@@ -273,8 +257,16 @@ fn certificates_that_cannot_be_used_are_told_at_once_and_the_key_is_never_shown(
             one.key.as_str(),
             "the certificate: there is no certificate in it",
         ),
-        (one.certificate.as_str(), "", "the key: no items found"),
-        (&one.certificate, &other.key, "KeyMismatch"),
+        (
+            one.certificate.as_str(),
+            "",
+            "the key: there is no private key in it",
+        ),
+        (
+            &one.certificate,
+            &other.key,
+            "the key is not the certificate's",
+        ),
     ] {
         let error = server(certificate, key).expect_err("unusable");
         assert!(error.contains(text), "{error}");
@@ -287,7 +279,7 @@ fn certificates_that_cannot_be_used_are_told_at_once_and_the_key_is_never_shown(
     let error = ServerTls::from_files(&missing, &missing, None).expect_err("no file");
     assert!(error.to_string().contains("/nowhere/cert.pem"), "{error}");
 
-    let tls = one.server(None);
+    let tls = server_tls(&one, None);
     let shown = format!(
         "{tls:?} {:?}",
         ClientTls::new().identity_pem(one.certificate, "secret")
@@ -301,7 +293,7 @@ fn certificates_that_cannot_be_used_are_told_at_once_and_the_key_is_never_shown(
 #[tokio::test]
 async fn clients_that_connect_and_say_nothing_keep_nobody_waiting() {
     let authority = Authority::new("one");
-    let (_served, addr) = serve(authority.vouch("127.0.0.1").server(None)).await;
+    let (_served, addr) = serve(server_tls(&authority.vouch("127.0.0.1"), None)).await;
     let mut silent = Vec::new();
     for _ in 0..50 {
         silent.push(TcpStream::connect(addr).await.expect("served"));
@@ -328,7 +320,7 @@ impl Listener for Once {
 async fn a_client_that_says_nothing_is_let_go_after_five_seconds() {
     let authority = Authority::new("one");
     let (mut silent, socket) = duplex(1024);
-    let server = Server::new().tls(authority.vouch("127.0.0.1").server(None));
+    let server = Server::new().tls(server_tls(&authority.vouch("127.0.0.1"), None));
     let serving = server.serve(Once(Some(socket)), std::future::pending());
     let started = Instant::now();
     let mut read = Vec::new();
@@ -343,7 +335,7 @@ async fn a_client_that_says_nothing_is_let_go_after_five_seconds() {
 async fn a_drain_does_not_wait_for_handshakes() {
     let authority = Authority::new("one");
     let (_silent, socket) = duplex(1024);
-    let server = Server::new().tls(authority.vouch("127.0.0.1").server(None));
+    let server = Server::new().tls(server_tls(&authority.vouch("127.0.0.1"), None));
     let started = Instant::now();
     let shutdown = tokio::time::sleep(Duration::from_secs(1));
     let served = server.serve(Once(Some(socket)), shutdown).await;

@@ -10,9 +10,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::{self, ClientConfig, InvalidMessage, RootCertStore};
 
-use super::{ALPN_H2, about, certificates, invalid, private_key, provider, roots};
+use super::{ALPN_H2, about, certificates, invalid, no_pair, private_key, provider, roots};
 
 /// Whom a client trusts, and the certificate that it shows. By default it trusts what the system trusts (on Unix the
 /// variables `SSL_CERT_FILE` and `SSL_CERT_DIR` say what that is) and shows none.
@@ -105,7 +105,7 @@ impl ClientTls {
                 let key = private_key(&identity.key).map_err(about("the key"))?;
                 builder
                     .with_client_auth_cert(certificate, key)
-                    .map_err(invalid)?
+                    .map_err(no_pair)?
             }
         };
         config.alpn_protocols = vec![ALPN_H2.to_vec()];
@@ -123,7 +123,8 @@ impl Connector {
     /// # Errors
     /// When the server's certificate is not trusted, or it does not take `h2`.
     pub(crate) async fn connect(&self, socket: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-        let stream = self.tls.connect(self.server_name.clone(), socket).await?;
+        let shaken = self.tls.connect(self.server_name.clone(), socket).await;
+        let stream = shaken.map_err(explain)?;
         match stream.get_ref().1.alpn_protocol() {
             Some(ALPN_H2) => Ok(stream),
             _ => Err(io::Error::other(
@@ -131,6 +132,22 @@ impl Connector {
             )),
         }
     }
+}
+
+/// A server that does not speak TLS answers in what it speaks, which rustls calls an invalid content type, or not at all.
+fn explain(error: io::Error) -> io::Error {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+    let text = match cause {
+        Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
+            "the server does not speak TLS here; its address begins with http://"
+        }
+        None if error.kind() == io::ErrorKind::UnexpectedEof => {
+            "the server closed the connection in the TLS handshake; \
+             if it does not speak TLS here, its address begins with http://"
+        }
+        _ => return error,
+    };
+    io::Error::new(error.kind(), text)
 }
 
 fn system_roots() -> io::Result<RootCertStore> {

@@ -14,10 +14,10 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use tokio_rustls::rustls::RootCertStore;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
-use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::{self, RootCertStore};
 
 /// The only protocol that is offered and taken.
 const ALPN_H2: &[u8] = b"h2";
@@ -40,7 +40,20 @@ fn certificates(pem: &[u8]) -> io::Result<Vec<CertificateDer<'static>>> {
 }
 
 fn private_key(pem: &[u8]) -> io::Result<PrivateKeyDer<'static>> {
-    PrivateKeyDer::from_pem_slice(pem).map_err(invalid)
+    PrivateKeyDer::from_pem_slice(pem).map_err(|error| match error {
+        pem::Error::NoItemsFound => {
+            invalid("there is no private key in it, or one behind a passphrase")
+        }
+        error => invalid(error),
+    })
+}
+
+/// Why a certificate and a key make no pair.
+fn no_pair(error: rustls::Error) -> io::Error {
+    match error {
+        rustls::Error::InconsistentKeys(_) => invalid("the key is not the certificate's"),
+        error => invalid(error),
+    }
 }
 
 /// What the certificates of a PEM text vouch for.

@@ -20,7 +20,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::server::TlsStream;
 
-use super::{ALPN_H2, about, certificates, invalid, private_key, provider, roots};
+use super::{ALPN_H2, about, certificates, invalid, no_pair, private_key, provider, roots};
 
 /// How long a client may take for its handshake. 5 s: a few round trips anywhere; a client that connects and says nothing
 /// holds a socket no longer.
@@ -182,7 +182,7 @@ impl Pem {
         // Fails when the key is not the certificate's.
         let mut config = builder
             .with_single_cert(certificate, key)
-            .map_err(invalid)?;
+            .map_err(no_pair)?;
         config.alpn_protocols = vec![ALPN_H2.to_vec()];
         Ok(TlsAcceptor::from(Arc::new(config)))
     }

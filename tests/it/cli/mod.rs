@@ -4,3 +4,5 @@ mod clients;
 mod orders;
 mod process;
 mod serve;
+mod serving;
+mod tls;

@@ -1,104 +1,17 @@
 //! `streamway serve` as a process: what it makes, what it says, how it ends.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::ChildStderr;
 
+use streamway::Code;
 use streamway::client::{Requests, Responses};
 use streamway::health::ServingStatus;
 use streamway::health::proto::HealthCheckRequest;
 use streamway::health::proto::health::HealthClient;
 use streamway::proto::StreamSumData;
 use streamway::proto::stream_service::StreamServiceClient;
-use streamway::{Channel, Code};
-use tempfile::TempDir;
 
-use super::process::{Process, find, run, streamway};
-
-/// A server on ports and in a folder of its own.
-struct Serving {
-    process: Process,
-    stderr: BufReader<ChildStderr>,
-    /// Up to where the server was ready.
-    banner: String,
-    grpc: String,
-}
-
-impl Serving {
-    fn start(folder: &Path, args: &[&str]) -> Self {
-        let ours = ["--grpc-addr", "127.0.0.1:0", "--log", "off"];
-        let http = match args.contains(&"--http-addr") {
-            true => &[][..],
-            false => &["--http-addr", "127.0.0.1:0"],
-        };
-        let args = [&["serve"], &ours[..], http, args].concat();
-        let mut process = Process::start(streamway(&args).current_dir(folder));
-        let mut stderr = process.stderr();
-        let mut banner = String::new();
-        while !banner.contains("grpcurl") {
-            let read = stderr.read_line(&mut banner).expect("UTF-8");
-            assert_ne!(read, 0, "it ended: {banner}");
-        }
-        let grpc = after(&banner, "gRPC    ");
-        Self {
-            process,
-            stderr,
-            grpc: format!("http://{grpc}"),
-            banner,
-        }
-    }
-
-    fn channel(&self) -> Channel {
-        Channel::connect(&self.grpc).expect("an address")
-    }
-
-    /// Waits until the server says that it drains.
-    fn draining(&mut self) {
-        find(&mut self.stderr, |line| {
-            line.contains("draining").then_some(())
-        });
-    }
-
-    /// Ends it well.
-    fn stop(self) {
-        self.process.signal("TERM");
-        assert_eq!(self.process.ended().code, Some(0));
-    }
-}
-
-/// The word after `label`.
-fn after<'a>(text: &'a str, label: &str) -> &'a str {
-    let rest = text.split(label).nth(1).expect(label);
-    rest.split_whitespace().next().expect("a word")
-}
-
-fn folder() -> TempDir {
-    tempfile::tempdir().expect("a folder")
-}
-
-/// A sample order, by the rule of the service: an id from 0, and a second for each.
-fn sample(id: u32) -> String {
-    let (minute, second) = (id / 60, id % 60);
-    format!(
-        "{{\"order\":{{\"id\":{id},\"orderSn\":\"2024010100{minute:02}{second:02}order_sn\",\
-         \"date\":\"2024-01-01 00:{minute:02}:{second:02}\"}}}}\n"
-    )
-}
-
-/// The body of a response of the HTTP front, as chunks or in one.
-fn get(banner: &str, path: &str) -> String {
-    use std::io::{Read, Write};
-    let url = after(banner, "HTTP    http://");
-    let address = url.split('/').next().expect("a host and a port");
-    let mut socket = std::net::TcpStream::connect(address).expect("listening");
-    let request = format!("GET {path} HTTP/1.1\r\nhost: front\r\nconnection: close\r\n\r\n");
-    socket.write_all(request.as_bytes()).expect("taken");
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).expect("UTF-8");
-    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
-    answer
-}
+use super::process::run;
+use super::serving::{Serving, folder, get, sample};
 
 #[test]
 fn a_server_makes_its_folder_and_orders_and_says_where_to_find_them() {

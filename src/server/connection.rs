@@ -23,7 +23,7 @@ use super::lifetime::{Due, Lifetime, Seen};
 use super::not_grpc::{self, HTTP1_ANSWER};
 use super::{CallFuture, Serving};
 use crate::call::{Facts, Inbound, Phase, Respond, Shared, refuse, status_of};
-use crate::protocol::{ContentType, Rejection, RequestHead, exact_path};
+use crate::protocol::{Rejection, RequestHead, exact_path};
 use crate::status::Status;
 use crate::transport::{Flush, Gathered, Guarded, Violation, gather};
 
@@ -296,8 +296,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Serve<Io> {
             Err(Rejection::NotGrpc(why)) => {
                 return Some(not_grpc::answer(why, body, respond));
             }
-            Err(Rejection::Status(status)) => {
-                refuse(respond, ContentType::Plain, &status);
+            Err(Rejection::Status(content_type, status)) => {
+                refuse(respond, content_type, &status);
                 return None;
             }
         };
@@ -313,6 +313,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Serve<Io> {
             head.accept,
             self.serving.config.encoding,
             route.limits,
+            self.serving.config.max_send_header_list_bytes,
         );
         let facts = Facts {
             method: route.method,

@@ -22,9 +22,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName}
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use crate::support::{ECHO, Fixture, REVERSE, Served};
-
-const LONG: Duration = Duration::from_secs(60);
+use crate::support::{ECHO, Fixture, LONG, REVERSE, Served};
 
 /// Who vouches for certificates.
 struct Authority(CertifiedIssuer<'static, KeyPair>);

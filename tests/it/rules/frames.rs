@@ -191,6 +191,32 @@ async fn a_ping_is_answered_with_what_it_said() {
     }
 }
 
+/// Rule 60.
+#[tokio::test]
+async fn a_client_that_does_nothing_but_ping_is_sent_away() {
+    let (_served, mut peer) = connect(&[]).await;
+    for n in 1.. {
+        // Fails once the server has closed.
+        let _ = peer.send(&Frame::ping(*b"again!!!")).await;
+        let told = async {
+            loop {
+                let frame = peer.next().await.expect("it is told why");
+                if matches!(frame.kind, kind::PING | kind::GOAWAY) {
+                    return frame;
+                }
+            }
+        };
+        let frame = timeout(LONG, told).await.expect("in time");
+        if frame.kind == kind::GOAWAY {
+            assert_eq!(frame.error(), Some(error::ENHANCE_YOUR_CALM));
+            // Three, and as many more for what the server said when the connection began.
+            assert!((4..=7).contains(&n), "at ping {n}");
+            break;
+        }
+    }
+    while timeout(LONG, peer.next()).await.expect("in time").is_some() {}
+}
+
 /// Rule 57: first that a GOAWAY is coming, so that no call that is on its way is lost, then from where on.
 #[tokio::test]
 async fn a_drain_says_goaway_twice_and_a_call_in_between_is_served() {

@@ -4,8 +4,10 @@
 //! - `blocks`: header blocks that are too large
 //! - `frames`: our server on HTTP/2 frames as no client of ours writes them
 //! - `messages`: limits and contents of messages, both sides
+//! - `requests`: what our client says, frame by frame
 
 mod answers;
 mod blocks;
 mod frames;
 mod messages;
+mod requests;

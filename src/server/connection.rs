@@ -6,6 +6,7 @@ use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -159,6 +160,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Serve<Io> {
         self.h2.graceful_shutdown();
         if self.drain(phase, grace).await.is_some() {
             return;
+        }
+        if *self.phase.borrow() >= Phase::Ending && !self.calls.is_empty() {
+            self.serving.cut.store(true, Ordering::Relaxed);
         }
         // Each call that is dropped ends with a status, which has a moment to leave.
         self.calls.clear();

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use streamway::call::Compression;
 use streamway::client::Requests;
 use streamway::codec::RawMessage;
-use streamway::server::Server;
+use streamway::server::{Drained, Server};
 use streamway::{Channel, Code, Encoding, MessageLimits, Metadata};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
@@ -436,7 +436,8 @@ async fn a_drain_lets_calls_end_and_a_channel_connects_anew() {
     tx.finish();
     assert_eq!(rx.message().await.expect("OK"), None);
     let addr = served.socket_address().to_owned();
-    timeout(LONG, served.ended()).await.expect("drained");
+    let drained = timeout(LONG, served.ended()).await;
+    assert_eq!(drained.expect("drained"), Drained::Clean);
 
     let listener = TcpListener::bind(&addr).await.expect("free again");
     let again = Server::new().add_service(fixture);
@@ -461,7 +462,20 @@ async fn at_the_drain_limit_calls_in_flight_end_with_unavailable() {
     let status = call.await.expect("no panic").expect_err("it hangs");
     assert_eq!(status.code(), Code::Unavailable);
     assert_eq!(status.message(), "the server is shutting down");
-    timeout(LONG, served.ended()).await.expect("drained");
+    let drained = timeout(LONG, served.ended()).await;
+    assert_eq!(drained.expect("drained"), Drained::Cut);
+}
+
+/// The limit alone tells nothing: it can pass while a client does not close its connection.
+#[tokio::test]
+async fn a_drain_without_calls_is_clean_whatever_its_limit() {
+    let server = Server::new().drain_timeout(Duration::ZERO);
+    let (served, channel) = channel_to(server, Fixture::default()).await;
+    let call = channel.unary::<_, RawMessage>(REVERSE, raw(b"ab"));
+    assert_eq!(call.send().await.expect("OK"), raw(b"ba"));
+    served.stop();
+    let drained = timeout(LONG, served.ended()).await;
+    assert_eq!(drained.expect("drained"), Drained::Clean);
 }
 
 #[tokio::test]

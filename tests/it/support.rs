@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use streamway::call::Compression;
 use streamway::codec::RawMessage;
-use streamway::server::{CallFuture, Rpc, Server, Service};
+use streamway::server::{CallFuture, Drained, Rpc, Server, Service};
 use streamway::{Call, Channel, Metadata, Method, MethodKind, Sender, Status, Streaming};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
@@ -211,7 +211,7 @@ pub(crate) async fn serve(server: Server) -> Served {
 pub(crate) struct Served {
     pub(crate) address: String,
     stop: Arc<Notify>,
-    task: JoinHandle<()>,
+    task: JoinHandle<Drained>,
 }
 
 impl Served {
@@ -221,8 +221,8 @@ impl Served {
     }
 
     /// Waits for the end of the drain.
-    pub(crate) async fn ended(mut self) {
-        (&mut self.task).await.expect("the server does not panic");
+    pub(crate) async fn ended(mut self) -> Drained {
+        (&mut self.task).await.expect("the server does not panic")
     }
 
     /// Where to connect, without the scheme.

@@ -252,6 +252,7 @@ mod tests {
     fn a_head_without_metadata_counts_no_more_than_is_kept_for_it() {
         for &encoding in Encoding::SUPPORTED {
             let head = Head {
+                http: StatusCode::OK,
                 encoding,
                 metadata: Metadata::new(),
             };

@@ -177,7 +177,7 @@ fn request(verb: &Verb, headers: HeaderMap) {
             assert!(response.status().is_client_error() && text.ends_with('\n'));
             return;
         }
-        Err(Rejection::Status(status)) => {
+        Err(Rejection::Status(_, status)) => {
             assert!(
                 matches!(status.code(), Code::Internal | Code::Unimplemented),
                 "{status}"

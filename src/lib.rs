@@ -29,7 +29,8 @@
 //! health.set("my.Service", ServingStatus::Serving);
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:9528").await?;
 //! let shutdown = std::future::pending();
-//! Server::new().add_service(health.service()).serve(listener, shutdown).await
+//! Server::new().add_service(health.service()).serve(listener, shutdown).await?;
+//! # Ok(())
 //! # }
 //! ```
 //!

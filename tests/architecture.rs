@@ -31,6 +31,25 @@ const BESIDE: [&str; 2] = ["codegen", "fuzz"];
 /// Without I/O besides the two lowest layers: what decides, kept apart from what acts on it.
 const SANS_IO: [&str; 3] = ["reflection::index", "client::reconnect", "client::balance"];
 
+/// Codes that only an application can mean (statuscodes.md), by the constructor and by the variant. Below the standard
+/// services nobody makes one up.
+const APPLICATION_CODES: [&str; 14] = [
+    "invalid_argument",
+    "InvalidArgument",
+    "not_found",
+    "NotFound",
+    "already_exists",
+    "AlreadyExists",
+    "failed_precondition",
+    "FailedPrecondition",
+    "aborted",
+    "Aborted",
+    "out_of_range",
+    "OutOfRange",
+    "data_loss",
+    "DataLoss",
+];
+
 /// A file with more than this holds more than one concept.
 const MAX_LINES: usize = 600;
 
@@ -84,13 +103,13 @@ fn the_spec_map_has_every_rule_and_names_what_exists() {
         .iter()
         .flat_map(|folder| rust_files(folder))
         .collect();
-    let functions: HashSet<String> = sources
+    let there: HashSet<String> = sources
         .iter()
-        .flat_map(|file| functions(&tokens(&text(file))))
+        .flat_map(|file| tests(&tokens(&text(file))))
         .collect();
     let mut found = Vec::new();
     for (number, row) in (1..).zip(&rows) {
-        let [_, label, _, code, test, _] = row.split('|').map(str::trim).collect::<Vec<_>>()[..]
+        let [_, label, rule, code, test, _] = row.split('|').map(str::trim).collect::<Vec<_>>()[..]
         else {
             found.push(format!("{row}: not four columns"));
             continue;
@@ -100,12 +119,21 @@ fn the_spec_map_has_every_rule_and_names_what_exists() {
         }
         let files = quoted(code)
             .filter(|name| name.ends_with(".rs") && !sources.contains(&format!("src/{name}")));
-        let tests = quoted(test).filter(|name| !functions.contains(*name));
+        let tests = quoted(test).filter(|name| !there.contains(*name));
         found.extend(
             files
                 .chain(tests)
                 .map(|name| format!("rule {label}: there is no {name}")),
         );
+        if !rule.ends_with(']') {
+            found.push(format!("rule {label}: from which document?"));
+        }
+        let reason = ["does not apply", "not built"]
+            .iter()
+            .any(|reason| code.contains(reason));
+        if quoted(test).next().is_none() && !reason {
+            found.push(format!("rule {label}: which test shows it?"));
+        }
     }
     assert_eq!(rows.len(), 67, "rules in docs/spec-map.md");
     assert!(found.is_empty(), "\n{}\n", found.join("\n"));
@@ -116,13 +144,31 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 
-/// The names of all functions in a source.
-fn functions(tokens: &[Token]) -> Vec<String> {
-    let name = |two: &[Token]| match [&two[0].kind, &two[1].kind] {
-        [Kind::Word(word), Kind::Word(name)] if word == "fn" => Some(name.clone()),
-        _ => None,
-    };
-    tokens.windows(2).filter_map(name).collect()
+/// The names of all tests in a source.
+fn tests(tokens: &[Token]) -> Vec<String> {
+    let mut names = Vec::new();
+    // Whether an attribute of what comes next says so.
+    let mut is_test = false;
+    for three in tokens.windows(3) {
+        match [&three[0].kind, &three[1].kind, &three[2].kind] {
+            // `#[test]`, `#[tokio::test]`, `#[tokio::test(…)]`
+            [
+                Kind::Open('[') | Kind::Colons,
+                Kind::Word(word),
+                Kind::Close | Kind::Open('('),
+            ] if word == "test" => {
+                is_test = true;
+            }
+            [Kind::Word(word), Kind::Word(name), _] if word == "fn" => {
+                if is_test {
+                    names.push(name.clone());
+                }
+                is_test = false;
+            }
+            _ => {}
+        }
+    }
+    names
 }
 
 fn tonic_in_lock(lock: &str) -> impl Iterator<Item = &str> {
@@ -157,6 +203,9 @@ impl Root {
         let mut found = unfinished(&tokens);
         if sans_io(&module) {
             found.extend(io_words(&tokens));
+        }
+        if makes_up_no_code(&module) {
+            found.extend(application_codes(&tokens));
         }
         // lib.rs is the root: it declares every module and re-exports from any.
         if let Some(top) = module.first() {
@@ -278,6 +327,31 @@ fn io_words(tokens: &[Token]) -> Vec<(usize, String)> {
     found
 }
 
+/// Codes that are the application's, up to the tests of the module.
+fn application_codes(tokens: &[Token]) -> Vec<(usize, String)> {
+    let tests = tokens.windows(3).position(|three| {
+        matches!(
+            [&three[0].kind, &three[1].kind, &three[2].kind],
+            [Kind::Word(cfg), Kind::Open('('), Kind::Word(test)] if cfg == "cfg" && test == "test"
+        )
+    });
+    let code = |two: &[Token]| match [&two[0].kind, &two[1].kind] {
+        [Kind::Colons, Kind::Word(name)] if APPLICATION_CODES.contains(&name.as_str()) => Some((
+            two[1].line,
+            format!("{name} is a code that only applications use"),
+        )),
+        _ => None,
+    };
+    let before_them = &tokens[..tests.unwrap_or(tokens.len())];
+    before_them.windows(2).filter_map(code).collect()
+}
+
+/// Whether a module is below the standard services; the codes themselves are made in `status`.
+fn makes_up_no_code(module: &[String]) -> bool {
+    let top = module.first().map(String::as_str);
+    top.is_some_and(|top| top != "status" && layer(top).is_some_and(|layer| layer < 4))
+}
+
 fn layer(module: &str) -> Option<usize> {
     LAYERS.iter().position(|layer| layer.contains(&module))
 }
@@ -359,6 +433,8 @@ src/call/mod.rs | fn f() { todo!() } | todo! is not finished
 src/call/mod.rs | fn f() { unimplemented!["later"] } | unimplemented! is not finished
 src/lib.rs | fn f() { dbg!(1); } | dbg! is not finished
 src/call/mod.rs | #[path = "../client/mod.rs"] mod peer; | #[path]
+src/server/mod.rs | fn f() { Status::not_found("it") } | only applications use
+src/client/mod.rs | fn f() -> Code { crate::status::Code::Aborted } | only applications use
 "##;
 
 /// File | source that is as it should be.
@@ -375,6 +451,8 @@ src/codegen/mod.rs | use super::codegen::x; quote! { ::streamway::Status };
 src/client/mod.rs | use std::time::Instant; fn f() { Instant::now(); }
 src/client/reconnect.rs | use std::time::Instant; fn f(now: Instant) {}
 src/fuzz.rs | use crate::{codec, status};
+src/health.rs | fn f() { Status::not_found("it") }
+src/call/mod.rs | fn f() {} #[cfg(test)] mod tests { const CODE: Code = Code::Aborted; }
 "##;
 
 fn found(file: &str, source: &str) -> Vec<String> {
@@ -424,4 +502,11 @@ fn tonic_in_a_lock_file_is_found() {
         tonic_in_lock("name = \"prost\"\nname = \"tonic-build\"\n").count(),
         1
     );
+}
+
+#[test]
+fn tests_are_found_by_their_attribute() {
+    let source = "fn a() {} #[test] fn b() {} fn c() {} #[tokio::test(start_paused = true)] async fn d() {}
+        proptest! { #[test] fn e(x in 1..2) { let test = f(test); } } #[cfg(test)] mod tests { fn g() {} }";
+    assert_eq!(tests(&tokens(source)), ["b", "d", "e"]);
 }

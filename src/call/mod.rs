@@ -128,8 +128,8 @@ impl Call {
     /// Sets the metadata that travels in the response's headers.
     ///
     /// # Errors
-    /// INTERNAL when the headers were sent already: they leave with the first message or
-    /// [`Call::send_headers`].
+    /// INTERNAL when the headers were sent already: they leave with the first message or [`Call::send_headers`]; and
+    /// when they are larger than [`Config::max_send_header_list_bytes`](crate::server::Config) lets them be.
     pub fn set_headers(&self, headers: Metadata) -> Result<(), Status> {
         self.0.respond().set_headers(headers)
     }
@@ -142,7 +142,8 @@ impl Call {
         self.0.respond().open()
     }
 
-    /// Sets the metadata that travels in the trailers, beside that of the status.
+    /// Sets the metadata that travels in the trailers, beside that of the status. When they are larger than the server
+    /// sends, the call ends with INTERNAL.
     pub fn set_trailers(&self, trailers: Metadata) {
         self.0.respond().set_trailers(trailers);
     }
@@ -280,4 +281,23 @@ pub(crate) fn code_of(reason: Reason) -> Code {
 /// What every side says when the deadline has passed.
 pub(crate) fn expired() -> Status {
     Status::deadline_exceeded("the deadline passed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_http2_error_code_has_the_status_of_the_table() {
+        for number in 0..=14 {
+            let code = match number {
+                7 => Code::Unavailable,
+                8 => Code::Cancelled,
+                11 => Code::ResourceExhausted,
+                12 => Code::PermissionDenied,
+                _ => Code::Internal,
+            };
+            assert_eq!(code_of(Reason::from(number)), code, "{number}");
+        }
+    }
 }

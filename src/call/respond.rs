@@ -13,8 +13,8 @@ use http::StatusCode;
 use super::{Compression, Outgoing, status_of};
 use crate::codec::compression::AcceptEncoding;
 use crate::codec::{Codec, Encoding, MessageLimits};
-use crate::metadata::Metadata;
-use crate::protocol::{ContentType, ResponseHead, trailers_only};
+use crate::metadata::{Metadata, header_list_bytes};
+use crate::protocol::{ContentType, HEAD_BYTES, ResponseHead, trailers_only};
 use crate::status::{Code, Status, wire};
 
 /// A response on its way.
@@ -28,6 +28,8 @@ pub(crate) struct Respond {
     encoding: Encoding,
     /// Of the messages from here on.
     compression: Compression,
+    /// What metadata, and whatever a status carries, may count in one header block.
+    max_metadata_bytes: usize,
     headers: Metadata,
     trailers: Metadata,
     /// Why nothing more can be sent although the handler may go on: it decides the status.
@@ -45,13 +47,15 @@ enum State {
 }
 
 impl Respond {
-    /// A response of which nothing was sent. `encoding` is used when the client reads it.
+    /// A response of which nothing was sent. `encoding` is used when the client reads it; a header block counts at most
+    /// `max_header_list_bytes`.
     pub(crate) fn new(
         respond: SendResponse<Bytes>,
         content_type: ContentType,
         accept: AcceptEncoding,
         encoding: Encoding,
         limits: MessageLimits,
+        max_header_list_bytes: u32,
     ) -> Self {
         Self {
             state: State::Idle(respond),
@@ -60,6 +64,7 @@ impl Respond {
             accept,
             encoding: negotiate(accept, encoding),
             compression: Compression::On,
+            max_metadata_bytes: (max_header_list_bytes as usize).saturating_sub(HEAD_BYTES),
             headers: Metadata::new(),
             trailers: Metadata::new(),
             failure: None,
@@ -70,12 +75,17 @@ impl Respond {
 
     pub(crate) fn set_headers(&mut self, headers: Metadata) -> Result<(), Status> {
         self.unsent()?;
+        self.check(&headers)?;
         self.headers = headers;
         Ok(())
     }
 
     pub(crate) fn set_trailers(&mut self, trailers: Metadata) {
-        self.trailers = trailers;
+        match self.check(&trailers) {
+            Ok(()) => self.trailers = trailers,
+            // Without them the call would seem to have succeeded.
+            Err(status) => self.failure = Some(status),
+        }
     }
 
     pub(crate) fn encoding(&self) -> Encoding {
@@ -188,8 +198,12 @@ impl Respond {
         }
     }
 
-    /// Ends the response, once: trailers, or one header block when nothing was sent before.
+    /// Ends the response, once: trailers, or one header block when there is nothing before them.
     pub(crate) fn end(&mut self, outcome: Result<(), Status>) {
+        if !self.headers.is_empty() {
+            // Headers that the handler has set are not trailers. Fails only when the client has left.
+            let _ = self.open();
+        }
         let state = mem::replace(&mut self.state, State::Closed);
         if matches!(state, State::Closed) {
             return;
@@ -199,22 +213,16 @@ impl Respond {
         self.code = outcome.as_ref().map_or_else(Status::code, |()| Code::Ok);
         let cut = self.outgoing.is_cut();
         self.outgoing.close();
-        let trailers = wire::to_trailers(
+        let trailers = wire::to_trailers_within(
+            self.max_metadata_bytes,
             outcome.as_ref().map(|&()| ()),
             mem::take(&mut self.trailers),
         );
         // Each fails only when the client has left, and then nobody waits for an answer.
         let _ = match state {
-            State::Idle(mut respond) => {
-                let mut trailers = trailers;
-                for (name, value) in mem::take(&mut self.headers).headers() {
-                    // "Trailers-Only": one block is both.
-                    trailers.append(name, value.clone());
-                }
-                respond
-                    .send_response(trailers_only(self.content_type, trailers), true)
-                    .map(drop)
-            }
+            State::Idle(mut respond) => respond
+                .send_response(trailers_only(self.content_type, trailers), true)
+                .map(drop),
             // Behind half a message a status would not be read: whoever reads finds the message broken.
             State::Open(mut stream) if cut => {
                 stream.send_reset(reason_of(self.code));
@@ -255,6 +263,18 @@ impl Respond {
             Poll::Ready(Err(status)) => Poll::Ready(status),
             Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
         }
+    }
+
+    /// Whether `metadata` can be sent in one block.
+    fn check(&self, metadata: &Metadata) -> Result<(), Status> {
+        let bytes = header_list_bytes(metadata.headers());
+        if bytes <= self.max_metadata_bytes {
+            return Ok(());
+        }
+        let limit = self.max_metadata_bytes;
+        Err(Status::internal(format!(
+            "metadata of {bytes} bytes, the limit is {limit}"
+        )))
     }
 
     fn unsent(&self) -> Result<(), Status> {

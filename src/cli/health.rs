@@ -38,7 +38,7 @@ impl Health {
         };
         let check = HealthClient::new(channel).check(request);
         let status = check.timeout(CHECK_TIMEOUT).send().await?.status();
-        let mut output = Output::stdout();
+        let mut output = Output::stdout()?;
         output.start(format!("{}\n", status.as_str_name()).into_bytes());
         match output.finish().await {
             // The exit code says it too.

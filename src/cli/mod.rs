@@ -159,8 +159,13 @@ mod tests {
                 if matches!(name, "help" | "version") {
                     continue;
                 }
-                let variable = format!("STREAMWAY_{}", name.to_uppercase());
-                assert_eq!(flag.get_env(), Some(variable.as_ref()), "{name}");
+                let variable = flag.get_env().unwrap_or_default().to_string_lossy();
+                let of_all = format!("STREAMWAY_{}", name.to_uppercase());
+                let own = of_all.replacen('_', &format!("_{}_", command.get_name()), 1);
+                assert!(
+                    variable == of_all || variable == own.to_uppercase(),
+                    "{name}"
+                );
                 let help = flag.get_help().map(ToString::to_string).unwrap_or_default();
                 let told = !flag.get_default_values().is_empty() || help.contains("default: ");
                 assert!(
@@ -168,6 +173,22 @@ mod tests {
                     "{} --{name} has no default in its help",
                     command.get_name()
                 );
+            }
+        }
+    }
+    /// A user who sets a variable for one side must not change the other by it.
+    #[test]
+    fn no_variable_is_read_by_the_server_and_by_its_clients() {
+        let cli = Cli::command();
+        let variables = |name: &str| {
+            let command = cli.find_subcommand(name).expect("there is one");
+            let flags = command.get_opts().filter_map(|flag| flag.get_env());
+            flags.map(OsString::from).collect::<Vec<_>>()
+        };
+        let server = variables("serve");
+        for client in ["orders", "upload", "sum", "health"] {
+            for variable in variables(client) {
+                assert!(!server.contains(&variable), "{client}: {variable:?}");
             }
         }
     }

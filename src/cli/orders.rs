@@ -3,7 +3,7 @@
 //! In: which orders, and how to write them. Out: their text, as it arrives. Not here: the text (`export`), the writing
 //! (`output`).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -44,14 +44,14 @@ pub(super) struct Orders {
     #[arg(long, env = "STREAMWAY_FORMAT", value_enum, default_value_t = Format::Ndjson)]
     format: Format,
 
-    /// The file to write. It appears when it is complete; until then an older one stays [default: stdout]
+    /// The file to write, - for stdout. It appears when it is complete; until then an older one stays [default: stdout]
     #[arg(long, env = "STREAMWAY_OUTPUT", value_name = "FILE")]
     output: Option<PathBuf>,
 
     /// Largest message received, in bytes, or with a unit: 16, 4MiB, unlimited
     #[arg(
         long,
-        env = "STREAMWAY_MAX_RECV_MESSAGE_BYTES",
+        env = "STREAMWAY_ORDERS_MAX_RECV_MESSAGE_BYTES",
         default_value_t = MessageBytes::DEFAULT_RECV,
         value_name = "BYTES"
     )]
@@ -68,8 +68,8 @@ const TIMEOUT: Timeout = Timeout::new(Duration::from_secs(30));
 impl Orders {
     pub(super) async fn run(self) -> Outcome {
         let mut signals = Signals::listen()?;
-        let mut output = Output::open(self.output.as_deref())?;
-        let data = match self.output {
+        let mut output = Output::open(self.file())?;
+        let data = match self.file() {
             Some(_) => Data::File,
             None => Data::Stdout,
         };
@@ -103,6 +103,13 @@ impl Orders {
         }
     }
 
+    /// The file to write; none for stdout.
+    fn file(&self) -> Option<&Path> {
+        self.output
+            .as_deref()
+            .filter(|path| *path != Path::new("-"))
+    }
+
     async fn start(&self) -> Result<Export, Failure> {
         let limits = MessageLimits::default().recv(self.max_recv_message_bytes.get());
         let service = StreamServiceClient::new(self.server.channel(limits)?);
@@ -120,7 +127,7 @@ impl Orders {
 
     /// What can be done after a failure.
     fn hint(&self, received: u64, last_id: Option<i32>) -> Option<String> {
-        if let Some(path) = &self.output {
+        if let Some(path) = self.file() {
             return Some(format!("{} was not written", path.display()));
         }
         let mut hint = format!(

@@ -3,10 +3,10 @@
 //! In: pieces of text. Out: written by another thread while the next piece is made, at most one waiting. Not here: what
 //! the text is.
 
-use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
@@ -31,26 +31,29 @@ enum State {
 
 #[derive(Debug)]
 enum Sink {
-    Stdout(io::Stdout),
-    /// What is there and is no plain file: a pipe, a terminal.
-    Device(File),
+    /// Stdout, or what is there and is no plain file: a pipe, a terminal.
+    Open(File),
     /// A file under a temporary name, and its own.
     New(NamedTempFile, PathBuf),
 }
 
 impl Output {
     /// Stdout.
-    pub(super) fn stdout() -> Self {
-        Self {
-            state: State::Idle(Sink::Stdout(io::stdout())),
-            name: "stdout".to_owned(),
-        }
+    pub(super) fn stdout() -> Result<Self, Failure> {
+        const NAME: &str = "stdout";
+        // Not `io::stdout()` itself, which takes a stdout that cannot be written to for one that nobody reads.
+        let stdout = io::stdout().as_fd().try_clone_to_owned();
+        let stdout = stdout.map_err(|error| cannot_write(NAME, &error))?;
+        Ok(Self {
+            state: State::Idle(Sink::Open(stdout.into())),
+            name: NAME.to_owned(),
+        })
     }
 
-    /// The file at `path`; stdout when there is none, or it is `-`.
+    /// The file at `path`; stdout when there is none.
     pub(super) fn open(path: Option<&Path>) -> Result<Self, Failure> {
-        let Some(path) = path.filter(|path| *path != OsStr::new("-")) else {
-            return Ok(Self::stdout());
+        let Some(path) = path else {
+            return Self::stdout();
         };
         let sink = open(path).map_err(|error| cannot_write(path.display(), &error))?;
         Ok(Self {
@@ -75,9 +78,7 @@ impl Output {
             Ok((sink, Err(error))) => {
                 self.state = State::Broken;
                 match (sink, error.kind()) {
-                    (Sink::Stdout(_) | Sink::Device(_), io::ErrorKind::BrokenPipe) => {
-                        Err(Failure::ClosedPipe)
-                    }
+                    (Sink::Open(_), io::ErrorKind::BrokenPipe) => Err(Failure::ClosedPipe),
                     _ => Err(cannot_write(&self.name, &error)),
                 }
             }
@@ -122,11 +123,7 @@ impl Output {
 impl Sink {
     fn write(&mut self, text: &[u8]) -> io::Result<()> {
         match self {
-            Self::Stdout(stdout) => {
-                stdout.write_all(text)?;
-                stdout.flush()
-            }
-            Self::Device(file) => file.write_all(text),
+            Self::Open(file) => file.write_all(text),
             Self::New(file, _) => file.write_all(text),
         }
     }
@@ -136,7 +133,7 @@ fn open(path: &Path) -> io::Result<Sink> {
     let path = match fs::metadata(path) {
         // A folder cannot be written to, and says so.
         Ok(there) if !there.is_file() => {
-            return OpenOptions::new().write(true).open(path).map(Sink::Device);
+            return OpenOptions::new().write(true).open(path).map(Sink::Open);
         }
         // Of a link, the file that it leads to is replaced, and not the link.
         Ok(_) => fs::canonicalize(path)?,

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Args;
 use humantime::format_duration;
@@ -22,13 +22,13 @@ use super::signals::{Signals, exit_code, until_drained};
 use super::tls::{self, Security};
 use super::values::{HttpAddress, MessageBytes, duration};
 use crate::codec::MessageLimits;
-use crate::gateway::{Drained, Front, ROUTES};
+use crate::gateway::{Front, ROUTES};
 use crate::health::{self, Health, ServingStatus};
 use crate::objects::Images;
 use crate::proto;
 use crate::proto::stream_service::{SERVICE_NAME, StreamServiceServer};
 use crate::reflection::Reflection;
-use crate::server::Server;
+use crate::server::{Drained, Server};
 use crate::service::Streams;
 use crate::store::OrderStore;
 use crate::store::folder::DataFolder;
@@ -150,20 +150,15 @@ impl Serve {
                 self.front(http, service, &draining),
             )
         };
-        let mut drain_began = None;
         let (grpc, http) = until_drained(&mut signals, served, || {
             health.shutdown();
-            drain_began = Some(Instant::now());
             draining.cancel();
         })
         .await?;
-        grpc.map_err(|error| Failure::io("cannot serve gRPC", &error))?;
-        // A drain of gRPC does not say how it ended; one that took until the limit was cut there.
-        let limit = self.drain_timeout;
-        let late = drain_began.is_some_and(|began| !limit.is_zero() && began.elapsed() >= limit);
-        Ok(exit_code(match late {
-            true => Drained::Cut,
-            false => http?,
+        let grpc = grpc.map_err(|error| Failure::io("cannot serve gRPC", &error))?;
+        Ok(exit_code(match (grpc, http?) {
+            (Drained::Clean, Drained::Clean) => Drained::Clean,
+            (Drained::Cut, _) | (_, Drained::Cut) => Drained::Cut,
         }))
     }
 

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::failure::{Failure, say};
-use crate::gateway::Drained;
+use crate::server::Drained;
 
 /// The signals that end a command. While it lives they do not end the process by themselves.
 #[derive(Debug)]

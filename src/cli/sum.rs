@@ -39,7 +39,7 @@ impl Sum {
     pub(super) async fn run(self) -> Outcome {
         let channel = self.server.channel(MessageLimits::default())?;
         let service = StreamServiceClient::new(channel);
-        let mut output = Output::stdout();
+        let mut output = Output::stdout()?;
         let (mut tx, mut rx) = service.sum_data().start().await?.split();
         print(&mut output, answer(&mut rx).await?).await?;
         for number in self.numbers {

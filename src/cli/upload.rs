@@ -77,7 +77,7 @@ impl Upload {
             serde_json::to_writer(&mut text, file).expect("texts and numbers have a JSON form");
             text.push(b'\n');
         }
-        let mut output = Output::stdout();
+        let mut output = Output::stdout()?;
         output.start(text);
         output.finish().await?;
         Ok(ExitCode::SUCCESS)

@@ -112,10 +112,14 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Wire<Io> {
     }
 }
 
-/// What an h2 error means to a client: a reset has the code of its reason, a lost connection is UNAVAILABLE
+/// What an h2 error means to a client: a reset by the server has the code of its reason, one by h2 is INTERNAL, a lost connection is UNAVAILABLE
 /// (PROTOCOL-HTTP2.md, "Errors"; statuscodes.md).
 pub(super) fn status_of(error: &h2::Error) -> Status {
     match error.reason() {
+        // h2 found it, most often headers over [`Config::max_header_list_bytes`](super::Config).
+        Some(_) if error.is_reset() && error.is_library() => Status::internal(format!(
+            "the response breaks HTTP/2 or its headers are too large: {error}"
+        )),
         Some(reason) if error.is_reset() => Status::new(
             code_of(reason),
             format!("the server reset the stream with {reason:?}"),

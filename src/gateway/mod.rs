@@ -31,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use self::calls::Backend;
 use crate::client::{AddressError, Channel, Config};
 use crate::proto::stream_service::StreamServiceClient;
+use crate::server::Drained;
 use crate::transport::{ClientTls, InProcess};
 
 pub use self::router::ROUTES;
@@ -54,16 +55,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub struct Front {
     backend: Arc<Backend>,
     drain_timeout: Duration,
-}
-
-/// How a drain ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub enum Drained {
-    /// Every request ended by itself.
-    Clean,
-    /// At the drain limit, requests were cut off.
-    Cut,
 }
 
 impl Front {

@@ -155,6 +155,16 @@ impl Metadata {
     }
 }
 
+/// What a header block counts (RFC 9113, section 6.5.2): names, values, and 32 bytes for each field.
+pub(crate) fn header_list_bytes(headers: &HeaderMap) -> usize {
+    headers.iter().fold(0, |bytes: usize, (name, value)| {
+        bytes
+            .saturating_add(name.as_str().len())
+            .saturating_add(value.len())
+            .saturating_add(32)
+    })
+}
+
 /// Whether a name belongs to HTTP/2, to the call's definition, or to gRPC.
 fn is_reserved(name: &str) -> bool {
     matches!(

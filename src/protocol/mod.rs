@@ -11,7 +11,9 @@ pub(crate) mod timeout;
 
 pub(crate) use self::content_type::ContentType;
 pub(crate) use self::request::{NotGrpc, Rejection, RequestHead, exact_path};
-pub(crate) use self::response::{Head as ResponseHead, HeadError as ResponseError, trailers_only};
+pub(crate) use self::response::{
+    HEAD_BYTES, Head as ResponseHead, HeadError as ResponseError, trailers_only,
+};
 
 use http::header::HeaderName;
 

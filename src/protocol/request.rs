@@ -29,8 +29,8 @@ pub(crate) struct RequestHead {
 pub(crate) enum Rejection {
     /// It is no gRPC: answered in HTTP.
     NotGrpc(NotGrpc),
-    /// It is gRPC and wrong: answered with a status.
-    Status(Status),
+    /// It is gRPC and wrong: answered with a status, in the sub-format that was asked for.
+    Status(ContentType, Status),
 }
 
 /// A request that is no gRPC.
@@ -50,9 +50,11 @@ impl RequestHead {
         {
             Some(Ok(content_type)) => content_type,
             Some(Err(ContentTypeError::UnknownFormat)) if verb == Verb::POST => {
-                return Err(Rejection::Status(Status::unimplemented(
-                    "this server speaks application/grpc and application/grpc+proto only",
-                )));
+                let text = "this server speaks application/grpc and application/grpc+proto only";
+                return Err(Rejection::Status(
+                    ContentType::Plain,
+                    Status::unimplemented(text),
+                ));
             }
             _ if verb != Verb::POST => return Err(Rejection::NotGrpc(NotGrpc::Verb)),
             _ => return Err(Rejection::NotGrpc(NotGrpc::ContentType)),
@@ -60,11 +62,12 @@ impl RequestHead {
         if verb != Verb::POST {
             return Err(Rejection::NotGrpc(NotGrpc::Verb));
         }
+        let wrong = |status| Rejection::Status(content_type, status);
         // A malformed timeout rejects the call: to run it without one would be worse (INTERNAL, as grpc-go).
         let timeout = match headers.get(GRPC_TIMEOUT) {
             None => None,
             Some(value) => Some(timeout::parse(value.as_bytes()).ok_or_else(|| {
-                Rejection::Status(Status::internal(format!(
+                wrong(Status::internal(format!(
                     "malformed grpc-timeout {value:?}"
                 )))
             })?),
@@ -72,7 +75,7 @@ impl RequestHead {
         let encoding = match headers.get(GRPC_ENCODING) {
             None => Encoding::Identity,
             Some(value) => Encoding::from_name(value.as_bytes()).ok_or_else(|| {
-                Rejection::Status(Status::unimplemented(format!(
+                wrong(Status::unimplemented(format!(
                     "grpc-encoding {value:?} is not supported"
                 )))
             })?,
@@ -191,7 +194,7 @@ mod tests {
 
     fn code(result: Result<RequestHead, Rejection>) -> crate::status::Code {
         match result {
-            Err(Rejection::Status(status)) => status.code(),
+            Err(Rejection::Status(_, status)) => status.code(),
             other => panic!("{other:?}"),
         }
     }
@@ -270,6 +273,53 @@ mod tests {
         let back = RequestHead::parse(&parts.method, parts.headers).expect("legal");
         assert_eq!(back.timeout, Some(Duration::from_millis(1500)));
         assert_eq!(back.metadata.get_all("x-a").collect::<Vec<_>>(), ["1", "2"]);
+    }
+
+    /// PROTOCOL-HTTP2.md, "Requests": "Request-Headers → Call-Definition *Custom-Metadata", `grpc-timeout` before
+    /// the rest of the definition.
+    #[test]
+    fn the_definition_of_a_call_goes_before_its_metadata() {
+        let mut metadata = Metadata::new();
+        metadata.append("a-custom", "1").expect("legal");
+        let head = RequestHead {
+            content_type: ContentType::Plain,
+            timeout: Some(Duration::from_secs(1)),
+            encoding: *Encoding::SUPPORTED.last().expect("identity at least"),
+            accept: AcceptEncoding::default(),
+            metadata,
+        };
+        let request = head.into_request(Uri::from_static("https://host/a.B/C"));
+        let names: Vec<_> = request.headers().keys().map(HeaderName::as_str).collect();
+        assert_eq!(names.first(), Some(&"grpc-timeout"));
+        assert_eq!(names.last(), Some(&"a-custom"));
+        assert_eq!(names.iter().filter(|name| **name == "a-custom").count(), 1);
+        assert_eq!(request.method(), Verb::POST);
+        assert_eq!(request.uri().scheme_str(), Some("https"));
+    }
+
+    /// "User-Agent → "grpc-" Language ?("-" Variant) "/" Version".
+    #[test]
+    fn the_user_agent_is_ours_unless_the_application_has_one() {
+        let agent = |own: Option<&str>| {
+            let mut metadata = Metadata::new();
+            if let Some(agent) = own {
+                metadata.append("user-agent", agent).expect("legal");
+            }
+            let head = RequestHead {
+                content_type: ContentType::Plain,
+                timeout: None,
+                encoding: Encoding::Identity,
+                accept: AcceptEncoding::default(),
+                metadata,
+            };
+            let request = head.into_request(Uri::from_static("http://host/a.B/C"));
+            let agents = request.headers().get_all(USER_AGENT).into_iter();
+            let agents = agents.map(|agent| agent.to_str().expect("ASCII").to_owned());
+            agents.collect::<Vec<_>>()
+        };
+        let ours = format!("grpc-rust-streamway/{}", env!("CARGO_PKG_VERSION"));
+        assert_eq!(agent(None), [ours]);
+        assert_eq!(agent(Some("mine/1")), ["mine/1"]);
     }
 
     #[test]

@@ -110,6 +110,10 @@ pub(crate) fn trailers_only(content_type: ContentType, trailers: HeaderMap) -> R
     response
 }
 
+/// At most so much does the head of a response count by itself, as a header list: `:status`, the content type, both
+/// encodings.
+pub(crate) const HEAD_BYTES: usize = 256;
+
 fn start(content_type: ContentType) -> Response<()> {
     let mut response = Response::new(());
     response
@@ -142,6 +146,7 @@ fn code_of_http(status: StatusCode) -> Code {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metadata::header_list_bytes;
 
     fn parse(
         status: u16,
@@ -224,6 +229,37 @@ mod tests {
                 Err(HeadError::NotGrpc(status)) => assert_eq!(status.code(), code),
                 other => panic!("{other:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn an_encoding_that_is_not_known_here_is_internal() {
+        match parse(200, &[GRPC, ("grpc-encoding", "lzma")], false) {
+            Err(HeadError::NotGrpc(status)) => assert_eq!(status.code(), Code::Internal),
+            other => panic!("{other:?}"),
+        }
+        // In the one block of Trailers-Only there is nothing to decode.
+        let only = [GRPC, ("grpc-encoding", "lzma"), ("grpc-status", "5")];
+        match parse(200, &only, true) {
+            Err(HeadError::TrailersOnly(Err(status), _)) => {
+                assert_eq!(status.code(), Code::NotFound);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_head_without_metadata_counts_no_more_than_is_kept_for_it() {
+        for &encoding in Encoding::SUPPORTED {
+            let head = Head {
+                http: StatusCode::OK,
+                encoding,
+                metadata: Metadata::new(),
+            };
+            let response = head.into_response(ContentType::Proto);
+            let status = ":status".len() + "200".len() + 32;
+            let bytes = status + header_list_bytes(response.headers());
+            assert!(bytes <= HEAD_BYTES, "{bytes}");
         }
     }
 

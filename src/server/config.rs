@@ -23,6 +23,10 @@ pub struct Config {
     /// Largest header block taken, in bytes as RFC 9113 counts them. 16 KiB: twice what gRPC suggests, and
     /// a flood of CONTINUATION frames is cut after a few times that.
     pub max_header_list_bytes: u32,
+    /// Largest header block sent, counted in the same way. 8 KiB: what gRPC suggests to whoever receives, and what most
+    /// take; a larger block costs the call there, or every call of the connection. Metadata of a handler that do not fit
+    /// end its call with INTERNAL; what a status carries is left out, and its text says so.
+    pub max_send_header_list_bytes: u32,
     /// Bytes that one call may have waiting in h2. 32 KiB: two DATA frames; a slow reader costs no more.
     pub max_send_buffer_bytes: usize,
     /// Bytes that a client may send on one stream before they are consumed. 256 KiB: enough for a fast link.
@@ -55,6 +59,7 @@ impl Default for Config {
             encoding: Encoding::Identity,
             max_concurrent_streams: 1000,
             max_header_list_bytes: 16 * 1024,
+            max_send_header_list_bytes: 8 * 1024,
             max_send_buffer_bytes: 32 * 1024,
             stream_window_bytes: 256 * 1024,
             connection_window_bytes: 1024 * 1024,

@@ -6,6 +6,7 @@ use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use super::lifetime::{Due, Lifetime, Seen};
 use super::not_grpc::{self, HTTP1_ANSWER};
 use super::{CallFuture, Serving};
 use crate::call::{Facts, Inbound, Phase, Respond, Shared, refuse, status_of};
-use crate::protocol::{ContentType, Rejection, RequestHead, exact_path};
+use crate::protocol::{Rejection, RequestHead, exact_path};
 use crate::status::Status;
 use crate::transport::{Flush, Gathered, Guarded, Violation, gather};
 
@@ -159,6 +160,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Serve<Io> {
         self.h2.graceful_shutdown();
         if self.drain(phase, grace).await.is_some() {
             return;
+        }
+        if *self.phase.borrow() >= Phase::Ending && !self.calls.is_empty() {
+            self.serving.cut.store(true, Ordering::Relaxed);
         }
         // Each call that is dropped ends with a status, which has a moment to leave.
         self.calls.clear();
@@ -296,8 +300,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Serve<Io> {
             Err(Rejection::NotGrpc(why)) => {
                 return Some(not_grpc::answer(why, body, respond));
             }
-            Err(Rejection::Status(status)) => {
-                refuse(respond, ContentType::Plain, &status);
+            Err(Rejection::Status(content_type, status)) => {
+                refuse(respond, content_type, &status);
                 return None;
             }
         };
@@ -313,6 +317,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Serve<Io> {
             head.accept,
             self.serving.config.encoding,
             route.limits,
+            self.serving.config.max_send_header_list_bytes,
         );
         let facts = Facts {
             method: route.method,

@@ -18,6 +18,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -62,6 +63,17 @@ pub struct Server {
 struct Serving {
     router: Router,
     config: Config,
+    /// Whether calls were cut off at the drain limit.
+    cut: AtomicBool,
+}
+
+/// How a drain ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drained {
+    /// Every call ended by itself.
+    Clean,
+    /// At the drain limit calls were still in flight, and were cut off.
+    Cut,
 }
 
 impl Server {
@@ -112,7 +124,8 @@ impl Server {
     }
 
     /// Serves the connections of `listener` on this runtime until `shutdown` is ready; then takes no more, lets the
-    /// calls in flight end until the drain limit, and ends what is left with UNAVAILABLE.
+    /// calls in flight end until the drain limit, and ends what is left with UNAVAILABLE: then the drain was
+    /// [`Drained::Cut`].
     ///
     /// # Cancel safety
     /// Dropping the future ends every connection at once.
@@ -124,7 +137,7 @@ impl Server {
         self,
         listener: impl Listener,
         shutdown: impl Future<Output = ()>,
-    ) -> io::Result<()> {
+    ) -> io::Result<Drained> {
         let drain_timeout = self.config.drain_timeout;
         let serving = self.into_serving()?;
         let (phase, watched) = watch::channel(Phase::Serving);
@@ -140,7 +153,7 @@ impl Server {
             while connections.join_next().await.is_some() {}
         })
         .await;
-        Ok(())
+        Ok(serving.drained())
     }
 
     /// As [`Server::serve`], but the connections are served on `threads` threads of their own, each with a
@@ -157,7 +170,7 @@ impl Server {
         listener: TcpListener,
         threads: NonZeroUsize,
         shutdown: impl Future<Output = ()>,
-    ) -> io::Result<()> {
+    ) -> io::Result<Drained> {
         let drain_timeout = self.config.drain_timeout;
         let serving = self.into_serving()?;
         let (phase, watched) = watch::channel(Phase::Serving);
@@ -167,7 +180,7 @@ impl Server {
         })
         .await;
         drain(&phase, drain_timeout, threads.join()).await;
-        Ok(())
+        Ok(serving.drained())
     }
 
     fn override_limits(mut self, name: &str, limits: MessageLimits) -> Self {
@@ -184,7 +197,18 @@ impl Server {
         Ok(Arc::new(Serving {
             router,
             config: self.config,
+            cut: AtomicBool::new(false),
         }))
+    }
+}
+
+impl Serving {
+    /// How the drain ended, once no connection is left.
+    fn drained(&self) -> Drained {
+        match self.cut.load(Ordering::Relaxed) {
+            true => Drained::Cut,
+            false => Drained::Clean,
+        }
     }
 }
 

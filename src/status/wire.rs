@@ -10,7 +10,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode, percent_encode};
 
 use super::{Code, Status};
-use crate::metadata::{Metadata, base64_encode, decode_bin};
+use crate::metadata::{Metadata, base64_encode, decode_bin, header_list_bytes};
 
 pub(crate) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 pub(crate) const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
@@ -30,7 +30,8 @@ pub(crate) fn to_trailers(outcome: Result<(), &Status>, trailing: Metadata) -> H
                 HeaderValue::from_static(status.code().decimal()),
             );
             if !status.message().is_empty() {
-                map.insert(GRPC_MESSAGE, encode_message(capped(status.message())));
+                let text = cut(status.message(), MAX_MESSAGE_BYTES);
+                map.insert(GRPC_MESSAGE, encode_message(text));
             }
             if !status.raw_details().is_empty() {
                 let encoded = base64_encode(status.raw_details());
@@ -42,6 +43,29 @@ pub(crate) fn to_trailers(outcome: Result<(), &Status>, trailing: Metadata) -> H
         }
     }
     map
+}
+
+/// As [`to_trailers`], in at most `max_bytes` of a header list. What a status has besides its code and its text is left
+/// out when it does not fit, and the text says so: the code matters most, and a block that the peer does not take costs
+/// the call, with some peers the connection.
+pub(crate) fn to_trailers_within(
+    max_bytes: usize,
+    outcome: Result<(), &Status>,
+    trailing: Metadata,
+) -> HeaderMap {
+    let map = to_trailers(outcome, trailing);
+    let bytes = header_list_bytes(&map);
+    match outcome {
+        Err(status) if bytes > max_bytes => {
+            let left_out = format!(
+                " (details and metadata left out: trailers of {bytes} bytes, the limit is {max_bytes})"
+            );
+            let room = MAX_MESSAGE_BYTES.saturating_sub(left_out.len());
+            let text = cut(status.message(), room).to_owned() + &left_out;
+            to_trailers(Err(&Status::new(status.code(), text)), Metadata::new())
+        }
+        _ => map,
+    }
 }
 
 /// What a block of trailers says, or `None` when it has no `grpc-status` at all.
@@ -86,9 +110,9 @@ fn parse_code(text: &[u8]) -> Option<Code> {
 /// a text often quotes what the peer sent. Header lists of 8 KiB are taken everywhere.
 const MAX_MESSAGE_BYTES: usize = 2 * 1024;
 
-/// As much of a text as travels, cut between two characters.
-fn capped(message: &str) -> &str {
-    let end = message.floor_char_boundary(MAX_MESSAGE_BYTES);
+/// At most the first `max_bytes` of a text, cut between two characters.
+fn cut(message: &str, max_bytes: usize) -> &str {
+    let end = message.floor_char_boundary(max_bytes);
     message.get(..end).unwrap_or(message)
 }
 
@@ -149,6 +173,28 @@ mod tests {
         assert_eq!(back.message(), "é".repeat(MAX_MESSAGE_BYTES / 2));
         let short = Status::invalid_argument("x".repeat(MAX_MESSAGE_BYTES));
         assert_eq!(round_trip(&short).message(), short.message());
+    }
+
+    #[test]
+    fn what_does_not_fit_in_the_trailers_is_left_out_and_the_code_stays() {
+        let mut metadata = Metadata::new();
+        metadata.append("x-why", "one").expect("a legal name");
+        let status = Status::aborted("é".repeat(2000))
+            .with_raw_details(vec![7; 300])
+            .with_metadata(metadata.clone());
+        let whole = to_trailers(Err(&status), metadata.clone());
+        let bytes = header_list_bytes(&whole);
+        let within = |max_bytes| to_trailers_within(max_bytes, Err(&status), metadata.clone());
+        assert_eq!(within(bytes), whole);
+
+        let (outcome, trailing) = from_trailers(within(bytes - 1)).expect("grpc-status is there");
+        let cut = outcome.expect_err("the code is not OK");
+        assert_eq!(cut.code(), Code::Aborted);
+        let (text, left_out) = cut.message().split_once(" (").expect("it is said");
+        assert!(text.len() > MAX_MESSAGE_BYTES / 2 && text.chars().all(|c| c == 'é'));
+        let expected = format!("trailers of {bytes} bytes, the limit is {})", bytes - 1);
+        assert!(left_out.ends_with(&expected), "{left_out}");
+        assert!(cut.raw_details().is_empty() && trailing.is_empty());
     }
 
     fn round_trip(status: &Status) -> Status {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use streamway::call::Compression;
 use streamway::client::{Config, Requests};
 use streamway::codec::RawMessage;
-use streamway::server::Server;
+use streamway::server::{Drained, Server};
 use streamway::transport::in_process;
 use streamway::{Channel, Code, Encoding, MessageLimits, Metadata};
 use tokio::net::TcpListener;
@@ -15,29 +15,13 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::support::{
-    COUNT, EARLY, ECHO, FOREVER, Fixture, HANG, JOIN, PANIC, REFUSE, REVERSE, Served,
+    COUNT, EARLY, ECHO, FOREVER, Fixture, HANG, JOIN, LONG, PANIC, REFUSE, REVERSE, channel,
+    channel_to, raw,
 };
-
-/// Longer than anything here takes; a test that hangs fails.
-const LONG: Duration = Duration::from_secs(60);
-
-async fn serve() -> (Served, Channel) {
-    serve_with(Server::new(), Fixture::default()).await
-}
-
-async fn serve_with(server: Server, fixture: Fixture) -> (Served, Channel) {
-    let served = fixture.serve(server).await;
-    let channel = Channel::connect(&served.address).expect("an address");
-    (served, channel)
-}
-
-fn raw(bytes: &'static [u8]) -> RawMessage {
-    RawMessage(Bytes::from_static(bytes))
-}
 
 #[tokio::test]
 async fn a_unary_call_is_answered_with_metadata_in_headers_and_trailers() {
-    let (_served, channel) = serve().await;
+    let (_served, channel) = channel().await;
     let mut metadata = Metadata::new();
     metadata.append("x-echo", "one").expect("legal");
     metadata.append("x-echo", "two").expect("legal");
@@ -57,7 +41,7 @@ async fn a_unary_call_is_answered_with_metadata_in_headers_and_trailers() {
 
 #[tokio::test]
 async fn a_large_message_passes_windows_smaller_than_itself_both_ways() {
-    let (_served, channel) = serve().await;
+    let (_served, channel) = channel().await;
     let large: Bytes = (0..3_000_000u32).map(|n| n as u8).collect();
     let mut exchange = channel
         .bidi::<RawMessage, RawMessage>(ECHO)
@@ -77,7 +61,7 @@ async fn a_large_message_passes_windows_smaller_than_itself_both_ways() {
 #[tokio::test]
 async fn a_stream_over_the_servers_send_limit_gives_all_before_it_then_resource_exhausted() {
     let server = Server::new().method_limits("/t.T/Count", MessageLimits::default().send(16));
-    let (_served, channel) = serve_with(server, Fixture::default()).await;
+    let (_served, channel) = channel_to(server, Fixture::default()).await;
     for _ in 0..2 {
         let call = channel.server_streaming::<_, RawMessage>(COUNT, raw(&[0; 16]));
         let mut responses = call.start().await.expect("served");
@@ -103,7 +87,7 @@ async fn a_stream_over_the_servers_send_limit_gives_all_before_it_then_resource_
 
 #[tokio::test]
 async fn limits_of_the_client_hold_in_both_directions_and_the_connection_goes_on() {
-    let (_served, channel) = serve().await;
+    let (_served, channel) = channel().await;
     let limits = MessageLimits::default().recv(16).send(16);
     for (message, code) in [
         (&[1; 16][..], None),
@@ -126,7 +110,7 @@ async fn limits_of_the_client_hold_in_both_directions_and_the_connection_goes_on
 
 #[tokio::test]
 async fn a_message_over_the_limit_does_not_end_a_streamed_request() {
-    let (_served, channel) = serve().await;
+    let (_served, channel) = channel().await;
     let call = channel.client_streaming::<_, RawMessage>(JOIN);
     let mut upload = call
         .limits(MessageLimits::default().send(2))
@@ -142,7 +126,7 @@ async fn a_message_over_the_limit_does_not_end_a_streamed_request() {
 
 #[tokio::test]
 async fn an_upload_is_answered_once_it_is_finished() {
-    let (_served, channel) = serve().await;
+    let (_served, channel) = channel().await;
     let mut upload = channel
         .client_streaming::<_, RawMessage>(JOIN)
         .start()
@@ -159,7 +143,7 @@ async fn an_upload_is_answered_once_it_is_finished() {
 
 #[tokio::test]
 async fn an_upload_that_is_refused_says_why() {
-    let (_served, channel) = serve().await;
+    let (_served, channel) = channel().await;
     let call = channel.client_streaming::<_, RawMessage>(REFUSE);
     let mut upload = call.start().await.expect("served");
     let status = timeout(LONG, async {
@@ -177,7 +161,7 @@ async fn an_upload_that_is_refused_says_why() {
 
 #[tokio::test]
 async fn an_answer_that_comes_before_the_end_of_an_upload_is_not_lost() {
-    let (_served, channel) = serve().await;
+    let (_served, channel) = channel().await;
     let call = channel.client_streaming::<_, RawMessage>(EARLY);
     let mut upload = call.start().await.expect("served");
     let status = timeout(LONG, async {
@@ -195,7 +179,7 @@ async fn an_answer_that_comes_before_the_end_of_an_upload_is_not_lost() {
 
 #[tokio::test]
 async fn both_halves_of_an_exchange_work_at_once_and_messages_leave_when_the_sender_pauses() {
-    let (_served, channel) = serve().await;
+    let (_served, channel) = channel().await;
     let exchange = channel.bidi::<RawMessage, RawMessage>(ECHO).start();
     let (mut tx, mut rx) = exchange.await.expect("served").split();
     for text in [&b"one"[..], b"two", b""] {
@@ -224,7 +208,7 @@ async fn on_a_multi_thread_runtime_calls_stream_end_and_are_dropped_as_well() {
     let fixture = Fixture::default();
     let dropped = Arc::clone(&fixture.dropped);
     let server = Server::new().drain_timeout(Duration::ZERO);
-    let (served, channel) = serve_with(server, fixture).await;
+    let (served, channel) = channel_to(server, fixture).await;
     let exchange = channel.bidi::<RawMessage, RawMessage>(ECHO).start();
     let (mut tx, mut rx) = exchange.await.expect("served").split();
     let sending = tokio::spawn(async move {
@@ -260,7 +244,7 @@ async fn every_encoding_is_negotiated_and_a_bomb_is_cut_at_the_limit() {
 async fn negotiates(encoding: Encoding) {
     let mut config = streamway::server::Config::default();
     config.encoding = encoding;
-    let (_served, channel) = serve_with(Server::new().config(config), Fixture::default()).await;
+    let (_served, channel) = channel_to(Server::new().config(config), Fixture::default()).await;
     let exchange = channel.bidi::<RawMessage, RawMessage>(ECHO);
     let mut exchange = exchange.encoding(encoding).start().await.expect("served");
     let zeros = RawMessage(Bytes::from(vec![0; 100_000]));
@@ -286,7 +270,7 @@ async fn negotiates(encoding: Encoding) {
 async fn a_handler_sees_and_chooses_whether_each_message_is_compressed() {
     let mut config = streamway::server::Config::default();
     config.encoding = Encoding::Gzip;
-    let (_served, channel) = serve_with(Server::new().config(config), Fixture::default()).await;
+    let (_served, channel) = channel_to(Server::new().config(config), Fixture::default()).await;
     for (encoding, compressed) in [(Encoding::Gzip, true), (Encoding::Identity, false)] {
         let call = channel.unary::<_, RawMessage>(REVERSE, raw(b"ab"));
         let mut responses = call.encoding(encoding).start().await.expect("served");
@@ -310,7 +294,7 @@ async fn a_handler_sees_and_chooses_whether_each_message_is_compressed() {
 
 #[tokio::test]
 async fn statuses_of_the_server_arrive_as_they_are() {
-    let (_served, channel) = serve().await;
+    let (_served, channel) = channel().await;
     let status = channel
         .unary::<_, RawMessage>(PANIC, raw(b""))
         .send()
@@ -335,7 +319,7 @@ async fn statuses_of_the_server_arrive_as_they_are() {
 
 #[tokio::test]
 async fn headers_are_there_before_the_message_and_when_the_call_fails_after_them() {
-    let (_served, channel) = serve().await;
+    let (_served, channel) = channel().await;
     let mut metadata = Metadata::new();
     metadata.append("x-echo", "one").expect("legal");
     let call = channel.unary::<_, RawMessage>(REVERSE, raw(b"abc"));
@@ -360,7 +344,7 @@ async fn headers_are_there_before_the_message_and_when_the_call_fails_after_them
 async fn a_deadline_ends_a_call_on_both_sides() {
     let fixture = Fixture::default();
     let dropped = Arc::clone(&fixture.dropped);
-    let (_served, channel) = serve_with(Server::new(), fixture).await;
+    let (_served, channel) = channel_to(Server::new(), fixture).await;
     let call = channel.unary::<_, RawMessage>(HANG, raw(b""));
     let status = call.timeout(Duration::from_millis(50)).send().await;
     assert_eq!(status.expect_err("it hangs").code(), Code::DeadlineExceeded);
@@ -393,7 +377,7 @@ async fn upload_after_the_deadline(
 async fn dropping_a_call_cancels_it_on_the_server() {
     let fixture = Fixture::default();
     let dropped = Arc::clone(&fixture.dropped);
-    let (_served, channel) = serve_with(Server::new(), fixture).await;
+    let (_served, channel) = channel_to(Server::new(), fixture).await;
 
     let mut responses = channel
         .server_streaming::<_, RawMessage>(FOREVER, raw(b""))
@@ -443,7 +427,7 @@ async fn a_server_that_is_not_there_is_unavailable_and_waiting_for_ready_finds_i
 #[tokio::test]
 async fn a_drain_lets_calls_end_and_a_channel_connects_anew() {
     let fixture = Fixture::default();
-    let (served, channel) = serve_with(Server::new(), fixture.clone()).await;
+    let (served, channel) = channel_to(Server::new(), fixture.clone()).await;
     let exchange = channel.bidi::<RawMessage, RawMessage>(ECHO).start();
     let (mut tx, mut rx) = exchange.await.expect("served").split();
     tx.send(&raw(b"before")).await.expect("open");
@@ -454,7 +438,8 @@ async fn a_drain_lets_calls_end_and_a_channel_connects_anew() {
     tx.finish();
     assert_eq!(rx.message().await.expect("OK"), None);
     let addr = served.socket_address().to_owned();
-    timeout(LONG, served.ended()).await.expect("drained");
+    let drained = timeout(LONG, served.ended()).await;
+    assert_eq!(drained.expect("drained"), Drained::Clean);
 
     let listener = TcpListener::bind(&addr).await.expect("free again");
     let again = Server::new().add_service(fixture);
@@ -471,7 +456,7 @@ async fn a_drain_lets_calls_end_and_a_channel_connects_anew() {
 async fn at_the_drain_limit_calls_in_flight_end_with_unavailable() {
     let fixture = Fixture::default();
     let server = Server::new().drain_timeout(Duration::from_secs(3));
-    let (served, channel) = serve_with(server, fixture.clone()).await;
+    let (served, channel) = channel_to(server, fixture.clone()).await;
     let call = channel.unary::<_, RawMessage>(HANG, raw(b""));
     let call = tokio::spawn(call.send());
     fixture.hanging.notified().await;
@@ -479,12 +464,25 @@ async fn at_the_drain_limit_calls_in_flight_end_with_unavailable() {
     let status = call.await.expect("no panic").expect_err("it hangs");
     assert_eq!(status.code(), Code::Unavailable);
     assert_eq!(status.message(), "the server is shutting down");
-    timeout(LONG, served.ended()).await.expect("drained");
+    let drained = timeout(LONG, served.ended()).await;
+    assert_eq!(drained.expect("drained"), Drained::Cut);
+}
+
+/// The limit alone tells nothing: it can pass while a client does not close its connection.
+#[tokio::test]
+async fn a_drain_without_calls_is_clean_whatever_its_limit() {
+    let server = Server::new().drain_timeout(Duration::ZERO);
+    let (served, channel) = channel_to(server, Fixture::default()).await;
+    let call = channel.unary::<_, RawMessage>(REVERSE, raw(b"ab"));
+    assert_eq!(call.send().await.expect("OK"), raw(b"ba"));
+    served.stop();
+    let drained = timeout(LONG, served.ended()).await;
+    assert_eq!(drained.expect("drained"), Drained::Clean);
 }
 
 #[tokio::test]
 async fn a_deadline_in_the_midst_of_a_stream_reads_deadline_exceeded_wherever_it_cuts() {
-    let (_served, channel) = serve().await;
+    let (_served, channel) = channel().await;
     for n in 0..40 {
         let call = channel.server_streaming::<_, RawMessage>(FOREVER, raw(b""));
         let call = call.timeout(Duration::from_millis(5 + n % 7));
@@ -503,7 +501,7 @@ async fn a_deadline_in_the_midst_of_a_stream_reads_deadline_exceeded_wherever_it
 async fn the_drain_limit_in_the_midst_of_a_stream_reads_unavailable_wherever_it_cuts() {
     for n in 0..10 {
         let server = Server::new().drain_timeout(Duration::from_millis(n));
-        let (served, channel) = serve_with(server, Fixture::default()).await;
+        let (served, channel) = channel_to(server, Fixture::default()).await;
         let call = channel.server_streaming::<_, RawMessage>(FOREVER, raw(b""));
         let mut responses = call.start().await.expect("served");
         responses.message().await.expect("OK").expect("endless");

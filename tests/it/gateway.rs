@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use streamway::gateway::{Drained, Front, MAX_CONNECTIONS};
+use streamway::gateway::{Front, MAX_CONNECTIONS};
 use streamway::proto::UploadResponse;
+use streamway::server::Drained;
 use streamway::transport::ClientTls;
 use streamway::{Code, Status};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -7,18 +7,17 @@ use streamway::client::Responses;
 use streamway::health::proto::health::HealthClient;
 use streamway::health::proto::{HealthCheckRequest, HealthCheckResponse, HealthListRequest};
 use streamway::health::{Health, MAX_LISTED_SERVICES, ServingStatus};
-use streamway::{Channel, Code, Server};
+use streamway::{Code, Server};
 use tokio::time::timeout;
 
-use crate::support::{Fixture, Served};
+use crate::support::{Fixture, Served, channel_to};
 
 async fn serve() -> (Served, Health, HealthClient) {
     let health = Health::new();
     let server = Server::new()
         .drain_timeout(Duration::from_secs(1_000_000))
         .add_service(health.service());
-    let served = Fixture::default().serve(server).await;
-    let channel = Channel::connect(&served.address).expect("an address");
+    let (served, channel) = channel_to(server, Fixture::default()).await;
     (served, health, HealthClient::new(channel))
 }
 

@@ -7,6 +7,7 @@
 //! - `peers`: our client against servers that misbehave
 //! - `raw`: HTTP/2 by hand, which other tests use
 //! - `reflection`: server reflection, asked in both of its versions
+//! - `rules`: rules of gRPC that no public suite asks for; docs/spec-map.md names each
 //! - `server`: our server, seen by a raw h2 client
 //! - `service`: the streaming service, on a store and a folder of its own
 //! - `tls`: certificates on both sides
@@ -25,9 +26,11 @@ mod peers;
 #[path = "../raw/mod.rs"]
 mod raw;
 mod reflection;
+mod rules;
 mod server;
 #[cfg(feature = "app")]
 mod service;
 mod support;
 #[cfg(feature = "tls")]
 mod tls;
+mod wire;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use prost::Message;
 use prost_types::FileDescriptorProto;
+use streamway::Server;
 use streamway::client::Exchange;
 use streamway::health;
 use streamway::reflection::Reflection;
@@ -12,10 +13,9 @@ use streamway::reflection::proto::v1::server_reflection_request::MessageRequest;
 use streamway::reflection::proto::v1::server_reflection_response::MessageResponse;
 use streamway::reflection::proto::v1::{ServerReflectionRequest, ServerReflectionResponse};
 use streamway::reflection::proto::v1alpha;
-use streamway::{Channel, Server};
 use tokio::time::timeout;
 
-use crate::support::{Fixture, Served};
+use crate::support::{Fixture, Served, channel_to};
 
 type Stream = Exchange<ServerReflectionRequest, ServerReflectionResponse>;
 
@@ -23,8 +23,7 @@ type Stream = Exchange<ServerReflectionRequest, ServerReflectionResponse>;
 async fn streams() -> (Served, [Stream; 2]) {
     let reflection = Reflection::new([health::proto::FILE_DESCRIPTOR_SET]).expect("descriptors");
     let server = Server::new().add_service(reflection.service());
-    let served = Fixture::default().serve(server).await;
-    let channel = Channel::connect(&served.address).expect("an address");
+    let (served, channel) = channel_to(server, Fixture::default()).await;
     let newer = ServerReflectionClient::new(channel.clone());
     let older = v1alpha::server_reflection::ServerReflectionClient::new(channel);
     let newer = newer.server_reflection_info().start().await;

@@ -3,95 +3,21 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use h2::client::SendRequest;
-use http::{HeaderMap, Request, Response};
+use http::Request;
 use streamway::MessageLimits;
 use streamway::server::Server;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::{Duration, timeout};
 
-use crate::support::{Fixture, Served, frame};
-
-async fn connect(limits: MessageLimits) -> SendRequest<Bytes> {
-    connect_to(limits, Fixture::default()).await
-}
-
-async fn connect_to(limits: MessageLimits, fixture: Fixture) -> SendRequest<Bytes> {
-    let served = fixture.serve(Server::new().limits(limits)).await;
-    let client = connect_with(&served).await;
-    tokio::spawn(async move {
-        // The server lives as long as the test.
-        let _served = served;
-        std::future::pending::<()>().await;
-    });
-    client
-}
-
-async fn connect_with(served: &Served) -> SendRequest<Bytes> {
-    let socket = TcpStream::connect(served.socket_address())
-        .await
-        .expect("served");
-    let (client, connection) = h2::client::handshake(socket).await.expect("h2");
-    tokio::spawn(connection);
-    client
-}
-
-struct Answer {
-    head: Response<()>,
-    body: Vec<u8>,
-    trailers: HeaderMap,
-}
-
-impl Answer {
-    fn status(&self) -> (&str, &str) {
-        let text = |name| {
-            let value = self
-                .trailers
-                .get(name)
-                .or_else(|| self.head.headers().get(name));
-            value.map_or("", |value| value.to_str().expect("ASCII"))
-        };
-        (text("grpc-status"), text("grpc-message"))
-    }
-}
-
-async fn call(client: &SendRequest<Bytes>, request: Request<()>, body: Bytes) -> Answer {
-    let mut client = client.clone().ready().await.expect("open");
-    let (response, mut stream) = client.send_request(request, false).expect("legal");
-    stream.send_data(body, true).expect("open");
-    let (parts, mut stream) = response.await.expect("an answer").into_parts();
-    let mut body = Vec::new();
-    while let Some(chunk) = stream.data().await {
-        let chunk = chunk.expect("whole");
-        stream
-            .flow_control()
-            .release_capacity(chunk.len())
-            .expect("taken");
-        assert!(
-            !chunk.is_empty() || stream.is_end_stream(),
-            "an empty DATA frame"
-        );
-        body.extend_from_slice(&chunk);
-    }
-    let trailers = stream.trailers().await.expect("whole").unwrap_or_default();
-    Answer {
-        head: Response::from_parts(parts, ()),
-        body,
-        trailers,
-    }
-}
-
-fn grpc(path: &str) -> http::request::Builder {
-    Request::post(format!("http://t{path}"))
-        .header("content-type", "application/grpc")
-        .header("te", "trailers")
-}
+use crate::support::{Fixture, frame};
+use crate::wire::{call, connect_to, grpc, serve_raw};
 
 #[tokio::test]
 async fn a_stream_arrives_whole_and_an_oversize_message_ends_it_in_trailers_and_the_connection_lives()
  {
-    let client = connect(MessageLimits::default().send(16)).await;
+    let server = Server::new().limits(MessageLimits::default().send(16));
+    let client = serve_raw(server, Fixture::default()).await;
     for _ in 0..2 {
         let request = grpc("/t.T/Count").body(()).expect("legal");
         let answer = call(&client, request, frame(&[0; 16])).await;
@@ -112,7 +38,8 @@ async fn a_stream_arrives_whole_and_an_oversize_message_ends_it_in_trailers_and_
 
 #[tokio::test]
 async fn a_request_over_the_receive_limit_is_refused_with_resource_exhausted() {
-    let client = connect(MessageLimits::default().recv(16)).await;
+    let server = Server::new().limits(MessageLimits::default().recv(16));
+    let client = serve_raw(server, Fixture::default()).await;
     for (size, code) in [(16, "0"), (17, "8")] {
         let request = grpc("/t.T/Echo").body(()).expect("legal");
         let answer = call(&client, request, frame(&vec![0; size])).await;
@@ -122,7 +49,7 @@ async fn a_request_over_the_receive_limit_is_refused_with_resource_exhausted() {
 
 #[tokio::test]
 async fn what_is_asked_wrongly_gets_the_answer_of_the_rule() {
-    let client = connect(MessageLimits::default()).await;
+    let client = serve_raw(Server::new(), Fixture::default()).await;
     for (path, body, code) in [
         ("/t.T/Nothing", frame(b""), "12"),
         ("/t.T/Count?x=1", frame(b""), "12"),
@@ -146,7 +73,7 @@ async fn what_is_asked_wrongly_gets_the_answer_of_the_rule() {
 
 #[tokio::test(start_paused = true)]
 async fn an_expired_deadline_ends_a_call_that_hangs() {
-    let client = connect(MessageLimits::default()).await;
+    let client = serve_raw(Server::new(), Fixture::default()).await;
     let request = grpc("/t.T/Hang")
         .header("grpc-timeout", "50m")
         .body(())
@@ -159,7 +86,7 @@ async fn an_expired_deadline_ends_a_call_that_hangs() {
 async fn a_call_that_the_client_resets_drops_its_handler() {
     let fixture = Fixture::default();
     let dropped = Arc::clone(&fixture.dropped);
-    let client = connect_to(MessageLimits::default(), fixture).await;
+    let client = serve_raw(Server::new(), fixture).await;
     let mut client = client.ready().await.expect("open");
     let (response, mut stream) = client
         .send_request(grpc("/t.T/Hang").body(()).expect("legal"), false)
@@ -174,7 +101,7 @@ async fn a_call_that_the_client_resets_drops_its_handler() {
 
 #[tokio::test]
 async fn messages_leave_at_once_when_the_handler_pauses() {
-    let client = connect(MessageLimits::default()).await;
+    let client = serve_raw(Server::new(), Fixture::default()).await;
     let mut client = client.ready().await.expect("open");
     let (response, mut stream) = client
         .send_request(grpc("/t.T/Echo").body(()).expect("legal"), false)
@@ -212,7 +139,7 @@ async fn a_connection_that_says_nothing_is_gone_after_five_seconds_and_delays_no
 
     let _silent = TcpStream::connect(&address).await.expect("served");
     // A call on another connection, so that the silent one has been accepted before it.
-    let _client = connect_with(&served).await;
+    let _client = connect_to(&served).await;
     served.stop();
     let ended = timeout(Duration::from_secs(3), served.ended()).await;
     ended.expect("the drain does not wait for it");

@@ -1,12 +1,13 @@
 //! Fixtures: a service of every shape on raw messages, and how to serve it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use streamway::call::Compression;
 use streamway::codec::RawMessage;
-use streamway::server::{CallFuture, Rpc, Server, Service};
-use streamway::{Call, Metadata, Method, MethodKind, Sender, Status, Streaming};
+use streamway::server::{CallFuture, Drained, Rpc, Server, Service};
+use streamway::{Call, Channel, Metadata, Method, MethodKind, Sender, Status, Streaming};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -20,10 +21,14 @@ pub(crate) const REVERSE: Method = Method::new("/t.T/Reverse", MethodKind::Unary
 pub(crate) const REFUSE: Method = Method::new("/t.T/Refuse", MethodKind::ClientStreaming);
 pub(crate) const EARLY: Method = Method::new("/t.T/Early", MethodKind::ClientStreaming);
 pub(crate) const FOREVER: Method = Method::new("/t.T/Forever", MethodKind::ServerStreaming);
+pub(crate) const TRAIL: Method = Method::new("/t.T/Trail", MethodKind::Unary);
 
 const METHODS: &[Method] = &[
-    COUNT, ECHO, PANIC, HANG, JOIN, REVERSE, REFUSE, FOREVER, EARLY,
+    COUNT, ECHO, PANIC, HANG, JOIN, REVERSE, REFUSE, FOREVER, EARLY, TRAIL,
 ];
+
+/// Longer than anything takes; a test that hangs fails.
+pub(crate) const LONG: Duration = Duration::from_secs(60);
 
 /// A service of every shape.
 #[derive(Clone, Default)]
@@ -88,21 +93,22 @@ impl Fixture {
             }
             // The metadata `x-echo` and `x-echo-bin` come back in headers and in trailers.
             REVERSE => {
-                let mut echoed = Metadata::new();
-                for value in call.metadata().get_all("x-echo") {
-                    echoed.append("x-echo", value).expect("came as such");
-                }
-                for value in call.metadata().get_all_bin("x-echo-bin") {
-                    echoed
-                        .append_bin("x-echo-bin", value)
-                        .expect("came as such");
-                }
+                let echoed = echoed(call);
                 call.set_headers(echoed.clone())?;
                 call.set_trailers(echoed);
                 let mut bytes = rx.only().await?.0.to_vec();
                 mirror_compression(call);
                 bytes.reverse();
                 tx.send(&RawMessage(bytes.into())).await
+            }
+            // The same metadata in trailers alone. A message becomes the details of a failure.
+            TRAIL => {
+                call.set_trailers(echoed(call));
+                let message = rx.only().await?;
+                if message.0.is_empty() {
+                    return tx.send(&message).await;
+                }
+                Err(Status::aborted("as asked").with_raw_details(message.0))
             }
             REFUSE => {
                 rx.message().await?;
@@ -125,6 +131,19 @@ impl Fixture {
             }
         }
     }
+}
+
+/// The metadata `x-echo` and `x-echo-bin` of a call.
+fn echoed(call: &Call) -> Metadata {
+    let mut echoed = Metadata::new();
+    for value in call.metadata().get_all("x-echo") {
+        echoed.append("x-echo", value).expect("came as such");
+    }
+    for value in call.metadata().get_all_bin("x-echo-bin") {
+        let appended = echoed.append_bin("x-echo-bin", value);
+        appended.expect("came as such");
+    }
+    echoed
 }
 
 /// Compresses what is sent next if what was received last was compressed.
@@ -156,6 +175,22 @@ impl Service for Fixture {
     }
 }
 
+/// A fixture that is served with all defaults, and a channel to it.
+pub(crate) async fn channel() -> (Served, Channel) {
+    channel_to(Server::new(), Fixture::default()).await
+}
+
+/// The fixture behind `server`, and a channel to it.
+pub(crate) async fn channel_to(server: Server, fixture: Fixture) -> (Served, Channel) {
+    let served = fixture.serve(server).await;
+    let channel = Channel::connect(&served.address).expect("an address");
+    (served, channel)
+}
+
+pub(crate) fn raw(bytes: &'static [u8]) -> RawMessage {
+    RawMessage(Bytes::from_static(bytes))
+}
+
 /// Serves on loopback, for as long as the handle lives.
 pub(crate) async fn serve(server: Server) -> Served {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
@@ -176,7 +211,7 @@ pub(crate) async fn serve(server: Server) -> Served {
 pub(crate) struct Served {
     pub(crate) address: String,
     stop: Arc<Notify>,
-    task: JoinHandle<()>,
+    task: JoinHandle<Drained>,
 }
 
 impl Served {
@@ -186,8 +221,8 @@ impl Served {
     }
 
     /// Waits for the end of the drain.
-    pub(crate) async fn ended(mut self) {
-        (&mut self.task).await.expect("the server does not panic");
+    pub(crate) async fn ended(mut self) -> Drained {
+        (&mut self.task).await.expect("the server does not panic")
     }
 
     /// Where to connect, without the scheme.

@@ -22,9 +22,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::certificates::{Authority, Pair};
-use crate::support::{ECHO, Fixture, REVERSE, Served};
-
-const LONG: Duration = Duration::from_secs(60);
+use crate::support::{ECHO, Fixture, LONG, REVERSE, Served};
 
 fn server_tls(pair: &Pair, client_ca: Option<&Authority>) -> ServerTls {
     let client_ca = client_ca.map(Authority::pem);

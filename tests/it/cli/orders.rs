@@ -3,11 +3,12 @@
 use std::fs;
 use std::io::{BufRead, Read};
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use streamway::Status;
 
-use super::process::{Process, find, run, streamway};
+use super::process::{Ended, Process, find, streamway};
 use crate::backend::{Backend, End, Script, Seen, line};
 
 /// Long enough for any call to be noticed, on the slowest machine.
@@ -17,8 +18,16 @@ fn lines(ids: std::ops::Range<i32>) -> String {
     ids.map(line).collect()
 }
 
-fn export(backend: &Backend, args: &[&str]) -> super::process::Ended {
-    run(&[&["orders", "--addr", &backend.address], args].concat())
+fn export(backend: &Backend, args: &[&str]) -> Ended {
+    exporting(backend, args).ended()
+}
+
+fn exporting(backend: &Backend, args: &[&str]) -> Process {
+    Process::start(&mut command(backend, args))
+}
+
+fn command(backend: &Backend, args: &[&str]) -> Command {
+    streamway(&[&["orders", "--addr", &backend.address], args].concat())
 }
 
 /// The names of what is in a folder.
@@ -80,7 +89,7 @@ fn an_order_is_printed_when_it_arrives_and_not_when_a_buffer_is_full() {
         end: End::Hang,
         ..Script::default()
     });
-    let mut process = Process::start(&mut streamway(&["orders", "--addr", &backend.address]));
+    let mut process = exporting(&backend, &[]);
     let mut stdout = process.stdout();
     let mut first = String::new();
     stdout.read_line(&mut first).expect("a line");
@@ -93,7 +102,7 @@ fn a_reader_who_has_read_enough_is_no_error_and_ends_the_call() {
         orders: i32::MAX,
         ..Script::default()
     });
-    let mut process = Process::start(&mut streamway(&["orders", "--addr", &backend.address]));
+    let mut process = exporting(&backend, &[]);
     let mut stdout = process.stdout();
     assert_eq!(
         find(&mut stdout, |line| Some(line.to_owned())) + "\n",
@@ -176,7 +185,7 @@ fn ctrl_c_gives_what_came_cancels_the_call_and_says_how_to_go_on() {
         end: End::Hang,
         ..Script::default()
     });
-    let mut process = Process::start(&mut streamway(&["orders", "--addr", &backend.address]));
+    let mut process = exporting(&backend, &[]);
     let mut stdout = process.stdout();
     let mut first = String::new();
     stdout.read_line(&mut first).expect("a line");
@@ -202,7 +211,7 @@ fn a_second_signal_does_not_wait_for_a_reader_who_does_not_read() {
         end: End::Hang,
         ..Script::default()
     });
-    let mut process = Process::start(&mut streamway(&["orders", "--addr", &backend.address]));
+    let mut process = exporting(&backend, &[]);
     let mut stdout = process.stdout();
     // It is on its way out, and stays there.
     stdout.read_exact(&mut [0]).expect("a byte");
@@ -255,19 +264,43 @@ fn a_signal_leaves_the_old_file_and_no_other() {
         ..Script::default()
     });
     let output = file.to_str().expect("UTF-8");
-    let process = Process::start(&mut streamway(&[
-        "orders",
-        "--addr",
-        &backend.address,
-        "--output",
-        output,
-    ]));
+    let process = exporting(&backend, &["--output", output]);
     assert_eq!(backend.seen.recv_timeout(SOON), Ok(Seen::Export));
     assert_eq!(names(folder.path()).len(), 2);
     process.signal("TERM");
     assert_eq!(process.ended().code, Some(143));
     assert_eq!(fs::read_to_string(&file).expect("a file"), "old");
     assert_eq!(names(folder.path()), ["orders.ndjson"]);
+}
+
+#[test]
+fn a_dash_is_stdout_and_never_called_a_file() {
+    let backend = Backend::start(Script {
+        end: End::Fail(Status::unavailable("gone away")),
+        ..Script::default()
+    });
+    let plain = export(&backend, &[]);
+    let dash = export(&backend, &["--output", "-"]);
+    assert_eq!(dash.stdout, lines(0..3));
+    assert_eq!((dash.code, dash.stderr), (plain.code, plain.stderr));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_stdout_that_cannot_be_written_is_an_error() {
+    let backend = Backend::start(Script::default());
+    for (stdout, says) in [
+        // Open, but to be read.
+        (fs::File::open("/dev/null"), "Bad file descriptor"),
+        (fs::File::create("/dev/full"), "No space left on device"),
+    ] {
+        let mut command = command(&backend, &[]);
+        command.stdout(stdout.expect("there is one"));
+        let ended = Process::start(&mut command).ended();
+        assert_eq!(ended.code, Some(1));
+        let text = format!("error: cannot write stdout: {says}");
+        assert!(ended.stderr.starts_with(&text), "{}", ended.stderr);
+    }
 }
 
 #[cfg(unix)]
@@ -285,16 +318,12 @@ fn what_is_no_plain_file_is_written_to_and_not_replaced() {
     assert!(link.is_symlink());
     assert_eq!(fs::read_to_string(&file).expect("a file"), lines(0..3));
 
-    let ended = export(&backend, &["--output", "-"]);
-    assert_eq!(ended.stdout, lines(0..3));
-
     // A pipe that has a name.
     let pipe = folder.path().join("pipe");
-    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    let made = Command::new("mkfifo").arg(&pipe).status();
     assert!(made.expect("there is a mkfifo").success());
     let name = pipe.to_str().expect("UTF-8");
-    let args = ["orders", "--addr", &backend.address, "--output", name];
-    let process = Process::start(&mut streamway(&args));
+    let process = exporting(&backend, &["--output", name]);
     assert_eq!(fs::read_to_string(&pipe).expect("a pipe"), lines(0..3));
     assert_eq!(process.ended().code, Some(0));
     assert!(pipe.exists());

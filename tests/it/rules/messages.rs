@@ -1,0 +1,70 @@
+//! Limits and contents of messages, on both sides.
+
+use bytes::Bytes;
+use streamway::codec::RawMessage;
+use streamway::health::Health;
+use streamway::health::proto::HealthCheckResponse;
+use streamway::server::Server;
+use streamway::{Code, MessageLimits, Method, MethodKind};
+
+use crate::support::{ECHO, Fixture, REVERSE, channel, channel_to, raw};
+
+const MIB: usize = 1024 * 1024;
+
+/// Rule 23.
+#[tokio::test]
+async fn either_side_takes_four_mebibytes_and_no_byte_more_unless_told_otherwise() {
+    let lenient = MessageLimits::default().recv(5 * MIB);
+    for server in [Server::new(), Server::new().limits(lenient)] {
+        let (_served, channel) = channel_to(server, Fixture::default()).await;
+        for (bytes, code) in [
+            (4 * MIB, None),
+            (4 * MIB + 1, Some(Code::ResourceExhausted)),
+        ] {
+            let message = RawMessage(Bytes::from(vec![0; bytes]));
+            let call = channel.unary::<_, RawMessage>(REVERSE, message);
+            let outcome = call.send().await;
+            assert_eq!(outcome.err().map(|status| status.code()), code, "{bytes}");
+        }
+    }
+}
+
+/// Rule 24.
+#[tokio::test]
+async fn bytes_that_are_no_such_message_are_internal_on_either_side() {
+    const CHECK: Method = Method::new("/grpc.health.v1.Health/Check", MethodKind::Unary);
+    let server = Server::new().add_service(Health::new().service());
+    let (_served, channel) = channel_to(server, Fixture::default()).await;
+    let call = channel.unary::<_, RawMessage>(CHECK, raw(b"\xff\xff\xff"));
+    let status = call.send().await.expect_err("no HealthCheckRequest");
+    assert_eq!(status.code(), Code::Internal);
+
+    let call = channel.unary::<_, HealthCheckResponse>(REVERSE, raw(b"\xff\xff\xff"));
+    let status = call.send().await.expect_err("no HealthCheckResponse");
+    assert_eq!(status.code(), Code::Internal);
+}
+
+/// Rule 29.
+#[tokio::test]
+async fn data_that_cannot_be_decompressed_are_internal() {
+    let client = crate::wire::serve_raw(Server::new(), Fixture::default()).await;
+    let request = crate::wire::grpc(ECHO.path).header("grpc-encoding", "gzip");
+    let corrupt = Bytes::from_static(b"\x01\0\0\0\x04\x1f\x8bxx");
+    let request = request.body(()).expect("legal");
+    let answer = crate::wire::call(&client, request, corrupt).await;
+    assert_eq!(answer.status().0, "13");
+}
+
+/// Rule 19.
+#[tokio::test]
+async fn messages_without_a_byte_arrive_one_by_one() {
+    let (_served, channel) = channel().await;
+    let exchange = channel.bidi::<RawMessage, RawMessage>(ECHO).start();
+    let mut exchange = exchange.await.expect("served");
+    for _ in 0..3 {
+        exchange.send(&raw(b"")).await.expect("open");
+        assert_eq!(exchange.message().await.expect("OK"), Some(raw(b"")));
+    }
+    let mut responses = exchange.finish();
+    assert_eq!(responses.message().await.expect("OK"), None);
+}

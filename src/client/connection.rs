@@ -63,12 +63,13 @@ where
     let shaken = builder.initial_max_send_streams(UNTOLD).handshake(socket);
     let (send, h2) = shaken.await.map_err(io::Error::other)?;
     let mut wire = Wire { h2, flush };
-    poll_fn(|cx| wire.poll_told(cx)).await?;
+    if let Err(error) = poll_fn(|cx| wire.poll_told(cx)).await {
+        return Err(wire.last_words().await.unwrap_or(error));
+    }
     let driver = async move {
         if let Err(error) = poll_fn(|cx| wire.poll(cx)).await {
             tracing::debug!(%error, "connection lost");
-            // Why the server left may be the last that it said, which the calls are to know.
-            let _ = timeout(LAST_WORDS, &mut wire.h2).await;
+            wire.last_words().await;
         }
     };
     Ok((send, Box::pin(driver)))
@@ -96,6 +97,12 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Wire<Io> {
             Poll::Ready(Err(error)) if closed.is_pending() => Poll::Ready(Err(error)),
             Poll::Ready(_) | Poll::Pending => closed.map_err(io::Error::other),
         }
+    }
+
+    /// Why a server that takes no more has left, when that is the last that it said: the calls are to know.
+    async fn last_words(&mut self) -> Option<io::Error> {
+        let read = timeout(LAST_WORDS, &mut self.h2).await;
+        read.ok()?.err().map(io::Error::other)
     }
 
     /// Drives the connection until the server has sent its SETTINGS. A server is not there before: who takes the connection
@@ -145,7 +152,6 @@ pub(super) fn is_unseen(error: &h2::Error) -> bool {
 mod tests {
     use std::task::Context;
 
-    use http::Request;
     use tokio::io::{DuplexStream, ReadBuf, duplex};
 
     use super::*;
@@ -202,11 +208,8 @@ mod tests {
             reads,
             says: Some((server, alert)),
         });
-        let (mut send, driver) = shake(&target, socket).await.expect("nothing is sent yet");
-        let request = Request::get("http://host/").body(()).expect("legal");
-        let (response, _) = send.send_request(request, true).expect("it is queued");
-        driver.await;
-        let status = status_of(&response.await.expect_err("nobody answers"));
-        assert!(status.message().contains("speaks TLS"), "{status}");
+        let error = shake(&target, socket).await.err();
+        let error = error.expect("nobody speaks HTTP/2").to_string();
+        assert!(error.contains("speaks TLS"), "{error}");
     }
 }

@@ -9,7 +9,7 @@ use std::mem;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::compression::{CompressError, Encoding, compress};
-use super::{Codec, MessageLimits};
+use super::{Codec, MessageLimits, Payload};
 use crate::status::Status;
 
 /// 1-byte Compressed-Flag + 4-byte big-endian Message-Length.
@@ -30,8 +30,8 @@ pub struct Frame {
 /// none, and at the end of the stream ask [`finish`](Self::finish) whether it ended between two frames. The frames
 /// and the error are the same however the bytes were cut.
 ///
-/// A frame that lies in one chunk is a slice of it, without a copy; only a frame that spans chunks is gathered, and
-/// for it nothing is reserved on the word of its prefix: memory grows with what has arrived, to at most twice that.
+/// A frame that lies in one chunk is read there, without a copy; only a frame that spans chunks is gathered, and for
+/// it nothing is reserved on the word of its prefix: memory grows with what has arrived, to at most twice that.
 #[derive(Debug)]
 pub struct FrameDecoder {
     max_message_bytes: usize,
@@ -99,6 +99,40 @@ impl FrameDecoder {
     /// [`FrameError::BadFlag`] and [`FrameError::TooLarge`], as soon as the prefix is there. The decoder stays
     /// failed: every later call returns the same error.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
+        self.read_frame(|compressed, payload| Frame {
+            compressed,
+            payload: payload.into_bytes(),
+        })
+    }
+
+    /// What `read` makes of the next whole frame, its Compressed-Flag and its payload; otherwise as
+    /// [`next_frame`](Self::next_frame).
+    ///
+    /// # Errors
+    /// As [`next_frame`](Self::next_frame).
+    pub fn read_frame<R>(
+        &mut self,
+        read: impl FnOnce(bool, Payload<'_>) -> R,
+    ) -> Result<Option<R>, FrameError> {
+        if self.gathered.is_empty()
+            && matches!(self.state, State::Prefix)
+            && let Some((prefix, rest)) = self.chunk.split_first_chunk()
+        {
+            // The usual frame lies in one chunk: no reference is counted for it.
+            let (compressed, len) = read_prefix(*prefix, self.max_message_bytes)
+                .inspect_err(|error| self.state = State::Failed(*error))?;
+            if let Some(payload) = rest.get(..len) {
+                let value = read(compressed, Payload::within(&self.chunk, payload));
+                self.chunk.advance(PREFIX_LEN.saturating_add(len));
+                return Ok(Some(value));
+            }
+        }
+        let frame = self.gather_frame()?;
+        Ok(frame.map(|frame| read(frame.compressed, Payload::from(&frame.payload))))
+    }
+
+    /// The next frame, however it is cut.
+    fn gather_frame(&mut self) -> Result<Option<Frame>, FrameError> {
         loop {
             match self.state {
                 State::Failed(error) => return Err(error),
@@ -106,10 +140,10 @@ impl FrameDecoder {
                     let Some(prefix) = self.take(PREFIX_LEN) else {
                         return Ok(None);
                     };
-                    self.state = match read_prefix(&prefix, self.max_message_bytes) {
-                        Ok((compressed, len)) => State::Payload { compressed, len },
-                        Err(error) => State::Failed(error),
-                    };
+                    let prefix = prefix.first_chunk().expect("as long as was taken");
+                    let (compressed, len) = read_prefix(*prefix, self.max_message_bytes)
+                        .inspect_err(|error| self.state = State::Failed(*error))?;
+                    self.state = State::Payload { compressed, len };
                 }
                 State::Payload { compressed, len } => {
                     let Some(payload) = self.take(len) else {
@@ -172,14 +206,15 @@ impl FrameDecoder {
     }
 }
 
-fn read_prefix(mut prefix: &[u8], limit: usize) -> Result<(bool, usize), FrameError> {
-    let compressed = match prefix.get_u8() {
+fn read_prefix(prefix: [u8; PREFIX_LEN], limit: usize) -> Result<(bool, usize), FrameError> {
+    let [flag, len @ ..] = prefix;
+    let compressed = match flag {
         0 => false,
         1 => true,
         flag => return Err(FrameError::BadFlag(flag)),
     };
     // Checked before anything is held for it: a peer's promise buys no memory.
-    let len = usize::try_from(prefix.get_u32()).unwrap_or(usize::MAX);
+    let len = usize::try_from(u32::from_be_bytes(len)).unwrap_or(usize::MAX);
     if len > payload_limit(compressed, limit) {
         return Err(FrameError::TooLarge { len, limit });
     }
@@ -212,12 +247,10 @@ pub fn encode_frame<T: Codec>(
         return Err(EncodeError::TooLarge { len, limit });
     }
     if encoding == Encoding::Identity {
-        buffer.reserve(len.saturating_add(PREFIX_LEN));
-        put_prefix(buffer, false, len);
-        message.encode(buffer);
+        message.encode(append_frame(false, len, buffer));
         return Ok(());
     }
-    let mut plain = BytesMut::with_capacity(len);
+    let mut plain = vec![0; len];
     message.encode(&mut plain);
     let packed = compress(encoding, &plain).map_err(EncodeError::Compress)?;
     if packed.len() > u32::MAX as usize {
@@ -226,15 +259,19 @@ pub fn encode_frame<T: Codec>(
             limit: u32::MAX as usize,
         });
     }
-    buffer.reserve(packed.len().saturating_add(PREFIX_LEN));
-    put_prefix(buffer, true, packed.len());
-    buffer.extend_from_slice(&packed);
+    append_frame(true, packed.len(), buffer).copy_from_slice(&packed);
     Ok(())
 }
 
-fn put_prefix(buffer: &mut BytesMut, compressed: bool, len: usize) {
+/// Appends a frame for `len` bytes, which are to be filled in. Room that is there already costs a message less than one
+/// that grows with each of its fields.
+fn append_frame(compressed: bool, len: usize, buffer: &mut BytesMut) -> &mut [u8] {
+    let start = buffer.len();
     buffer.put_u8(u8::from(compressed));
     buffer.put_u32(u32::try_from(len).expect("the length was checked against the send limit"));
+    let start = start.saturating_add(PREFIX_LEN);
+    buffer.resize(start.saturating_add(len), 0);
+    buffer.get_mut(start..).unwrap_or_default()
 }
 
 /// Why a message cannot be sent.

@@ -7,13 +7,15 @@
 mod algorithms;
 pub(crate) mod compression;
 pub mod frame;
+mod payload;
 mod prost;
 
 use std::fmt;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 pub use self::compression::Encoding;
+pub use self::payload::Payload;
 
 /// How a message type is written to and read from the payload of a frame.
 ///
@@ -22,14 +24,14 @@ pub trait Codec: Sized {
     /// Exactly how many bytes [`Codec::encode`] will write.
     fn encoded_len(&self) -> usize;
 
-    /// Appends the message to `payload`.
-    fn encode(&self, payload: &mut BytesMut);
+    /// Fills `payload`, which has [`Codec::encoded_len`] bytes, with the message.
+    fn encode(&self, payload: &mut [u8]);
 
     /// Reads a message from a whole payload.
     ///
     /// # Errors
     /// When the bytes are no such message; the call then ends with INTERNAL (statuscodes.md).
-    fn decode(payload: Bytes) -> Result<Self, DecodeError>;
+    fn decode(payload: Payload<'_>) -> Result<Self, DecodeError>;
 }
 
 /// A payload passed through as it is, for proxies and tests.
@@ -41,12 +43,12 @@ impl Codec for RawMessage {
         self.0.len()
     }
 
-    fn encode(&self, payload: &mut BytesMut) {
-        payload.extend_from_slice(&self.0);
+    fn encode(&self, payload: &mut [u8]) {
+        payload.copy_from_slice(&self.0);
     }
 
-    fn decode(payload: Bytes) -> Result<Self, DecodeError> {
-        Ok(Self(payload))
+    fn decode(payload: Payload<'_>) -> Result<Self, DecodeError> {
+        Ok(Self(payload.into_bytes()))
     }
 }
 

@@ -1,20 +1,19 @@
 //! Protobuf messages, by `prost`.
 
-use bytes::{Bytes, BytesMut};
 use prost::Message;
 
-use super::{Codec, DecodeError};
+use super::{Codec, DecodeError, Payload};
 
 impl<M: Message + Default> Codec for M {
     fn encoded_len(&self) -> usize {
         Message::encoded_len(self)
     }
 
-    fn encode(&self, payload: &mut BytesMut) {
-        self.encode_raw(payload);
+    fn encode(&self, mut payload: &mut [u8]) {
+        self.encode_raw(&mut payload);
     }
 
-    fn decode(payload: Bytes) -> Result<Self, DecodeError> {
+    fn decode(payload: Payload<'_>) -> Result<Self, DecodeError> {
         Message::decode(payload).map_err(|error| DecodeError::new(error.to_string()))
     }
 }

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::mem;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 use super::compression::{CompressError, Encoding, compress};
 use super::{Codec, MessageLimits, Payload};
@@ -247,10 +247,11 @@ pub fn encode_frame<T: Codec>(
         return Err(EncodeError::TooLarge { len, limit });
     }
     if encoding == Encoding::Identity {
-        message.encode(append_frame(false, len, buffer));
+        put_prefix(buffer, false, len);
+        message.encode(buffer);
         return Ok(());
     }
-    let mut plain = vec![0; len];
+    let mut plain = BytesMut::with_capacity(len);
     message.encode(&mut plain);
     let packed = compress(encoding, &plain).map_err(EncodeError::Compress)?;
     if packed.len() > u32::MAX as usize {
@@ -259,19 +260,17 @@ pub fn encode_frame<T: Codec>(
             limit: u32::MAX as usize,
         });
     }
-    append_frame(true, packed.len(), buffer).copy_from_slice(&packed);
+    put_prefix(buffer, true, packed.len());
+    buffer.extend_from_slice(&packed);
     Ok(())
 }
 
-/// Appends a frame for `len` bytes, which are to be filled in. Room that is there already costs a message less than one
-/// that grows with each of its fields.
-fn append_frame(compressed: bool, len: usize, buffer: &mut BytesMut) -> &mut [u8] {
-    let start = buffer.len();
-    buffer.put_u8(u8::from(compressed));
-    buffer.put_u32(u32::try_from(len).expect("the length was checked against the send limit"));
-    let start = start.saturating_add(PREFIX_LEN);
-    buffer.resize(start.saturating_add(len), 0);
-    buffer.get_mut(start..).unwrap_or_default()
+/// Appends the prefix of `len` bytes, for which there is room then.
+fn put_prefix(buffer: &mut BytesMut, compressed: bool, len: usize) {
+    buffer.reserve(len.saturating_add(PREFIX_LEN));
+    let bytes = u32::try_from(len).expect("the length was checked against the send limit");
+    let [a, b, c, d] = bytes.to_be_bytes();
+    buffer.extend_from_slice(&[u8::from(compressed), a, b, c, d]);
 }
 
 /// Why a message cannot be sent.

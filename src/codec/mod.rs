@@ -12,7 +12,7 @@ mod prost;
 
 use std::fmt;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 pub use self::compression::Encoding;
 pub use self::payload::Payload;
@@ -24,8 +24,8 @@ pub trait Codec: Sized {
     /// Exactly how many bytes [`Codec::encode`] will write.
     fn encoded_len(&self) -> usize;
 
-    /// Fills `payload`, which has [`Codec::encoded_len`] bytes, with the message.
-    fn encode(&self, payload: &mut [u8]);
+    /// Appends the message to `payload`.
+    fn encode(&self, payload: &mut BytesMut);
 
     /// Reads a message from a whole payload.
     ///
@@ -43,8 +43,8 @@ impl Codec for RawMessage {
         self.0.len()
     }
 
-    fn encode(&self, payload: &mut [u8]) {
-        payload.copy_from_slice(&self.0);
+    fn encode(&self, payload: &mut BytesMut) {
+        payload.extend_from_slice(&self.0);
     }
 
     fn decode(payload: Payload<'_>) -> Result<Self, DecodeError> {

@@ -1,5 +1,6 @@
 //! Protobuf messages, by `prost`.
 
+use bytes::BytesMut;
 use prost::Message;
 
 use super::{Codec, DecodeError, Payload};
@@ -9,8 +10,8 @@ impl<M: Message + Default> Codec for M {
         Message::encoded_len(self)
     }
 
-    fn encode(&self, mut payload: &mut [u8]) {
-        self.encode_raw(&mut payload);
+    fn encode(&self, payload: &mut BytesMut) {
+        self.encode_raw(payload);
     }
 
     fn decode(payload: Payload<'_>) -> Result<Self, DecodeError> {

@@ -60,23 +60,20 @@ impl Inbound {
 
     /// The next message of what has come; `None` when it is not there, or not whole.
     pub(crate) fn next_message<T: Codec>(&mut self) -> Result<Option<T>, Status> {
-        let (encoding, limit) = (self.encoding, self.max_recv_bytes);
-        let read = self.frames.read_frame(|compressed, payload| {
+        self.frames.read_frame(|compressed, payload| {
+            self.messages += 1;
+            self.compressed = compressed;
             let message = match compressed {
                 false => T::decode(payload),
-                true => T::decode(Payload::from(&plain(payload, encoding, limit)?)),
+                true => T::decode(Payload::from(&plain(
+                    payload,
+                    self.encoding,
+                    self.max_recv_bytes,
+                )?)),
             };
             // statuscodes.md: INTERNAL on both sides.
-            let message = message.map_err(|error| Status::internal(error.to_string()));
-            message.map(|message| (compressed, message))
-        })?;
-        let Some(read) = read else {
-            return Ok(None);
-        };
-        self.messages += 1;
-        let (compressed, message) = read?;
-        self.compressed = compressed;
-        Ok(Some(message))
+            message.map_err(|error| Status::internal(error.to_string()))
+        })
     }
 
     /// Waits for more bytes; false when the stream has ended, between two messages.

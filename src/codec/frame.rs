@@ -99,9 +99,11 @@ impl FrameDecoder {
     /// [`FrameError::BadFlag`] and [`FrameError::TooLarge`], as soon as the prefix is there. The decoder stays
     /// failed: every later call returns the same error.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
-        self.read_frame(|compressed, payload| Frame {
-            compressed,
-            payload: payload.into_bytes(),
+        self.read_frame(|compressed, payload| {
+            Ok(Frame {
+                compressed,
+                payload: payload.into_bytes(),
+            })
         })
     }
 
@@ -109,11 +111,11 @@ impl FrameDecoder {
     /// [`next_frame`](Self::next_frame).
     ///
     /// # Errors
-    /// As [`next_frame`](Self::next_frame).
-    pub fn read_frame<R>(
+    /// As [`next_frame`](Self::next_frame), and those of `read`, which leave the decoder at the next frame.
+    pub fn read_frame<T, E: From<FrameError>>(
         &mut self,
-        read: impl FnOnce(bool, Payload<'_>) -> R,
-    ) -> Result<Option<R>, FrameError> {
+        read: impl FnOnce(bool, Payload<'_>) -> Result<T, E>,
+    ) -> Result<Option<T>, E> {
         if self.gathered.is_empty()
             && matches!(self.state, State::Prefix)
             && let Some((prefix, rest)) = self.chunk.split_first_chunk()
@@ -122,13 +124,15 @@ impl FrameDecoder {
             let (compressed, len) = read_prefix(*prefix, self.max_message_bytes)
                 .inspect_err(|error| self.state = State::Failed(*error))?;
             if let Some(payload) = rest.get(..len) {
-                let value = read(compressed, Payload::within(&self.chunk, payload));
+                let message = read(compressed, Payload::within(&self.chunk, payload));
                 self.chunk.advance(PREFIX_LEN.saturating_add(len));
-                return Ok(Some(value));
+                return message.map(Some);
             }
         }
-        let frame = self.gather_frame()?;
-        Ok(frame.map(|frame| read(frame.compressed, Payload::from(&frame.payload))))
+        match self.gather_frame()? {
+            Some(frame) => read(frame.compressed, Payload::from(&frame.payload)).map(Some),
+            None => Ok(None),
+        }
     }
 
     /// The next frame, however it is cut.

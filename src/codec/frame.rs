@@ -116,17 +116,21 @@ impl FrameDecoder {
         &mut self,
         read: impl FnOnce(bool, Payload<'_>) -> Result<T, E>,
     ) -> Result<Option<T>, E> {
-        if self.gathered.is_empty()
-            && matches!(self.state, State::Prefix)
-            && let Some((prefix, rest)) = self.chunk.split_first_chunk()
-        {
+        if matches!(self.state, State::Prefix) && self.gathered.is_empty() {
+            if self.chunk.is_empty() {
+                // Between two frames: lets go of what the last ones came in.
+                self.chunk = Bytes::new();
+                return Ok(None);
+            }
             // The usual frame lies in one chunk: no reference is counted for it.
-            let (compressed, len) = read_prefix(*prefix, self.max_message_bytes)
-                .inspect_err(|error| self.state = State::Failed(*error))?;
-            if let Some(payload) = rest.get(..len) {
-                let message = read(compressed, Payload::within(&self.chunk, payload));
-                self.chunk.advance(PREFIX_LEN.saturating_add(len));
-                return message.map(Some);
+            if let Some((prefix, rest)) = self.chunk.split_first_chunk() {
+                let (compressed, len) = read_prefix(*prefix, self.max_message_bytes)
+                    .inspect_err(|error| self.state = State::Failed(*error))?;
+                if let Some(payload) = rest.get(..len) {
+                    let message = read(compressed, Payload::within(&self.chunk, payload));
+                    self.chunk.advance(PREFIX_LEN.saturating_add(len));
+                    return message.map(Some);
+                }
             }
         }
         match self.gather_frame()? {

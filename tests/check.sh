@@ -4,13 +4,15 @@
 #   tests/check.sh            all of it: what a change has to pass
 #   tests/check.sh --quick    format, clippy and tests: while writing
 #   tests/check.sh STEP…      some of the steps: format clippy test peers doc features dependencies fuzz interop conformance cases
+#                             instructions
 #
-# Needs Rust stable and nightly, and Go. Other tools are installed at the versions below, under target/tools.
+# Needs Rust stable and nightly, Go, and valgrind, which root of a Debian need not install. Other tools are installed at the
+# versions below, under target/tools.
 # FUZZ_SECONDS (10): how long each fuzz target runs, after its seeds and its corpus.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-readonly ALL=(format clippy test peers doc features dependencies fuzz interop conformance cases)
+readonly ALL=(format clippy test peers doc features dependencies fuzz interop conformance cases instructions)
 readonly QUICK=(format clippy test)
 readonly TARGET=${CARGO_TARGET_DIR:-$PWD/target}
 readonly TOOLS=$TARGET/tools
@@ -26,7 +28,8 @@ step_format() {
   cargo fmt --check
   cargo fmt --check --manifest-path fuzz/Cargo.toml
   local unformatted
-  unformatted=$(gofmt -l tests/interop/go)
+  rustfmt --check --edition 2024 benches/peers/*.rs benches/peers/*/src/*.rs
+  unformatted=$(gofmt -l tests/interop/go benches/peers/go)
   [ -z "$unformatted" ] || fail "gofmt would change: $unformatted"
 }
 
@@ -122,6 +125,15 @@ step_cases() {
   build_interop
   tests/interop/cases.sh "$TOOLS/bin/grpc-go" "$TARGET/release/examples" \
     "$(go env GOMODCACHE)/$grpc_go@$version/testdata" "$TOOLS/bin/interop"
+}
+
+# What a call and a message cost: no more than was recorded.
+step_instructions() {
+  if ! command -v valgrind >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq valgrind
+  fi
+  command -v valgrind >/dev/null || fail "needs valgrind (Debian: apt-get install valgrind)"
+  benches/instructions
 }
 
 # Our own programs on grpc-go's library.

@@ -4,14 +4,15 @@
 #   tests/check.sh            all of it: what a change has to pass
 #   tests/check.sh --quick    format, clippy and tests: while writing
 #   tests/check.sh STEP…      some of the steps: format clippy test peers doc features dependencies fuzz interop conformance
-#                             cases proxies
+#                             cases proxies instructions
 #
-# Needs Rust stable and nightly, Go, and nginx, which it installs where it may. Other tools are installed at the versions below, under target/tools.
+# Needs Rust stable and nightly, and Go; and nginx and valgrind, which root of a Debian need not install. Other tools are
+# installed at the versions below, under target/tools.
 # FUZZ_SECONDS (10): how long each fuzz target runs, after its seeds and its corpus.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-readonly ALL=(format clippy test peers doc features dependencies fuzz interop conformance cases proxies)
+readonly ALL=(format clippy test peers doc features dependencies fuzz interop conformance cases proxies instructions)
 readonly QUICK=(format clippy test)
 readonly TARGET=${CARGO_TARGET_DIR:-$PWD/target}
 readonly TOOLS=$TARGET/tools
@@ -33,7 +34,8 @@ step_format() {
   cargo fmt --check
   cargo fmt --check --manifest-path fuzz/Cargo.toml
   local unformatted
-  unformatted=$(gofmt -l tests/interop/go)
+  rustfmt --check --edition 2024 benches/peers/*.rs benches/peers/*/src/*.rs
+  unformatted=$(gofmt -l tests/interop/go benches/peers/go)
   [ -z "$unformatted" ] || fail "gofmt would change: $unformatted"
 }
 
@@ -148,6 +150,15 @@ step_proxies() {
   }
   grep ' behind nginx' "$log"
   grep "^test result: ok. $PROXY_TESTS passed; 0 failed; 0 ignored;" "$log" || fail "not $PROXY_TESTS tests"
+}
+
+# What a call and a message cost: no more than was recorded.
+step_instructions() {
+  if ! command -v valgrind >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq valgrind
+  fi
+  command -v valgrind >/dev/null || fail "needs valgrind (Debian: apt-get install valgrind)"
+  benches/instructions
 }
 
 # Our own programs on grpc-go's library.

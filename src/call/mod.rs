@@ -18,8 +18,8 @@ mod respond;
 mod send;
 
 pub(crate) use self::outgoing::Outgoing;
+pub(crate) use self::recv::Inbound;
 pub use self::recv::Streaming;
-pub(crate) use self::recv::{Inbound, decode};
 pub(crate) use self::respond::{Respond, refuse};
 pub use self::send::{Compression, Sender};
 

@@ -16,7 +16,7 @@ use http::HeaderMap;
 use super::Shared;
 use crate::codec::compression::decompress;
 use crate::codec::frame::FrameDecoder;
-use crate::codec::{Codec, Encoding};
+use crate::codec::{Codec, Encoding, Payload, RawMessage};
 use crate::status::Status;
 
 /// The bytes of one direction of a stream, cut into payloads.
@@ -58,35 +58,43 @@ impl Inbound {
         }
     }
 
-    /// The next payload, decompressed; `None` when the stream ended between two messages.
-    pub(crate) fn poll_payload(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<Bytes>, Status>> {
-        loop {
-            if let Some(frame) = self.frames.next_frame()? {
-                self.messages += 1;
-                self.compressed = frame.compressed;
-                let payload = self.plain(frame.compressed, frame.payload);
-                return Poll::Ready(payload.map(Some));
+    /// The next message of what has come; `None` when it is not there, or not whole.
+    pub(crate) fn next_message<T: Codec>(&mut self) -> Result<Option<T>, Status> {
+        self.frames.read_frame(|compressed, payload| {
+            self.messages += 1;
+            self.compressed = compressed;
+            let message = match compressed {
+                false => T::decode(payload),
+                true => T::decode(Payload::from(&plain(
+                    payload,
+                    self.encoding,
+                    self.max_recv_bytes,
+                )?)),
+            };
+            // statuscodes.md: INTERNAL on both sides.
+            message.map_err(|error| Status::internal(error.to_string()))
+        })
+    }
+
+    /// Waits for more bytes; false when the stream has ended, between two messages.
+    pub(crate) fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Status>> {
+        // The consumer waits for more, so it is done with everything before; what is left in the decoder is one
+        // unfinished message, which the receive limit bounds.
+        self.give_credit();
+        Poll::Ready(match ready!(self.body.poll_data(cx)) {
+            Some(Ok(chunk)) => {
+                self.uncredited += chunk.len();
+                self.bytes += chunk.len() as u64;
+                self.frames.push(chunk);
+                Ok(true)
             }
-            // The consumer waits for more, so it is done with everything before; what is left in the decoder is
-            // one unfinished message, which the receive limit bounds.
-            self.give_credit();
-            match ready!(self.body.poll_data(cx)) {
-                Some(Ok(chunk)) => {
-                    self.uncredited += chunk.len();
-                    self.bytes += chunk.len() as u64;
-                    self.frames.push(chunk);
-                }
-                Some(Err(error)) => return Poll::Ready(Err((self.status_of)(&error))),
-                None => {
-                    self.ended = true;
-                    self.frames.finish()?;
-                    return Poll::Ready(Ok(None));
-                }
+            Some(Err(error)) => Err((self.status_of)(&error)),
+            None => {
+                self.ended = true;
+                self.frames.finish()?;
+                Ok(false)
             }
-        }
+        })
     }
 
     /// Waits for the trailers behind the last message; `None` when the stream ended without.
@@ -112,19 +120,6 @@ impl Inbound {
         self.compressed
     }
 
-    fn plain(&self, compressed: bool, payload: Bytes) -> Result<Bytes, Status> {
-        if !compressed {
-            return Ok(payload);
-        }
-        if self.encoding == Encoding::Identity {
-            // compression.md: the flag without an encoding is an INTERNAL error.
-            return Err(Status::internal(
-                "a message is flagged as compressed, but the call has no grpc-encoding",
-            ));
-        }
-        Ok(decompress(self.encoding, &payload, self.max_recv_bytes)?)
-    }
-
     fn give_credit(&mut self) {
         if self.uncredited > 0 {
             // Fails only when the stream is gone, and then h2 took the credit back itself.
@@ -139,6 +134,17 @@ impl Drop for Inbound {
     fn drop(&mut self) {
         self.give_credit();
     }
+}
+
+/// What is in a payload that came compressed.
+fn plain(payload: Payload<'_>, encoding: Encoding, limit: usize) -> Result<Bytes, Status> {
+    if encoding == Encoding::Identity {
+        // compression.md: the flag without an encoding is an INTERNAL error.
+        return Err(Status::internal(
+            "a message is flagged as compressed, but the call has no grpc-encoding",
+        ));
+    }
+    Ok(decompress(encoding, &payload.into_bytes(), limit)?)
 }
 
 /// The messages that a client streams to a handler.
@@ -166,11 +172,7 @@ impl<T: Codec> Streaming<T> {
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub async fn message(&mut self) -> Result<Option<T>, Status> {
-        let Some(payload) = poll_fn(|cx| self.inbound.poll_payload(cx)).await? else {
-            return Ok(None);
-        };
-        self.shared.was_compressed(self.inbound.compressed());
-        Ok(Some(decode(payload)?))
+        self.next().await
     }
 
     /// The only message of a call that has exactly one.
@@ -184,7 +186,7 @@ impl<T: Codec> Streaming<T> {
                 "the request has no message, the method takes one",
             ));
         };
-        match poll_fn(|cx| self.inbound.poll_payload(cx)).await? {
+        match self.next::<RawMessage>().await? {
             None => Ok(message),
             Some(_) => Err(Status::unimplemented(
                 "the request has several messages, the method takes one",
@@ -195,6 +197,18 @@ impl<T: Codec> Streaming<T> {
     /// Whether the last message came compressed.
     pub fn compressed(&self) -> bool {
         self.inbound.compressed()
+    }
+
+    async fn next<M: Codec>(&mut self) -> Result<Option<M>, Status> {
+        loop {
+            if let Some(message) = self.inbound.next_message()? {
+                self.shared.was_compressed(self.inbound.compressed());
+                return Ok(Some(message));
+            }
+            if !poll_fn(|cx| self.inbound.poll_more(cx)).await? {
+                return Ok(None);
+            }
+        }
     }
 }
 
@@ -211,9 +225,4 @@ impl<T> fmt::Debug for Streaming<T> {
             .field("inbound", &self.inbound)
             .finish_non_exhaustive()
     }
-}
-
-/// Undecodable bytes are INTERNAL on both sides (statuscodes.md).
-pub(crate) fn decode<T: Codec>(payload: Bytes) -> Result<T, Status> {
-    T::decode(payload).map_err(|error| Status::internal(error.to_string()))
 }

@@ -164,7 +164,9 @@ impl Respond {
             self.failure = Some(status.clone());
             return Poll::Ready(Err(status));
         }
-        self.open()?;
+        if let State::Idle(_) = self.state {
+            self.open()?;
+        }
         if self.outgoing.is_full() {
             self.push()?;
         }

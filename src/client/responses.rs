@@ -17,7 +17,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::connection::{is_unseen, status_of};
 use super::request::Dial;
 use super::requests::{Body, SharedOutbound};
-use crate::call::{Inbound, decode, expired};
+use crate::call::{Inbound, expired};
 use crate::codec::{Codec, MessageLimits};
 use crate::metadata::Metadata;
 use crate::protocol::{ResponseError, ResponseHead};
@@ -78,16 +78,7 @@ impl<T: Codec> Responses<T> {
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub async fn message(&mut self) -> Result<Option<T>, Status> {
-        let Some(payload) = poll_fn(|cx| self.receive.poll_payload(cx)).await? else {
-            return Ok(None);
-        };
-        match decode(payload) {
-            Ok(message) => Ok(Some(message)),
-            Err(status) => {
-                self.receive.fail(status.clone());
-                Err(status)
-            }
-        }
+        self.receive.next().await
     }
 
     /// The only message of a call that has exactly one.
@@ -212,32 +203,49 @@ impl Receive {
         }
     }
 
-    /// The next payload; `None` when the call has ended with OK.
-    fn poll_payload(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Status>> {
-        let polled = loop {
-            match self.poll_step(cx) {
-                Poll::Ready(Some(payload)) => break Poll::Ready(Ok(Some(payload))),
-                Poll::Ready(None) => {}
-                Poll::Pending => break Poll::Pending,
+    /// The next message; `None` when the call has ended with OK.
+    async fn next<T: Codec>(&mut self) -> Result<Option<T>, Status> {
+        loop {
+            if let State::Messages(inbound) = &mut self.state {
+                match inbound.next_message() {
+                    Ok(Some(message)) => {
+                        self.compressed = inbound.compressed();
+                        // A stream that is always ready never waits for its deadline.
+                        let check = inbound.messages() % MESSAGES_PER_CLOCK == 0;
+                        if check && self.is_late() {
+                            self.fail(expired());
+                            return Err(expired());
+                        }
+                        return Ok(Some(message));
+                    }
+                    Ok(None) => {}
+                    // What comes with an HTTP error need not be messages.
+                    Err(status) => {
+                        let status = self.unexplained.take().unwrap_or(status);
+                        self.fail(status.clone());
+                        return Err(status);
+                    }
+                }
             }
             if let State::Ended(outcome) = &self.state {
-                break Poll::Ready(outcome.clone().map(|()| None));
+                return outcome.clone().map(|()| None);
             }
-        };
-        if polled.is_pending() {
+            poll_fn(|cx| self.poll_more(cx)).await;
+        }
+    }
+
+    /// Goes one state on, or to the next bytes of the body, or to the deadline.
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.poll_step(cx).is_pending() {
             ready!(self.poll_expiry(cx));
             self.fail(expired());
-            return Poll::Ready(Err(expired()));
         }
-        polled
+        Poll::Ready(())
     }
 
     fn poll_headers(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
         while let State::Headers(_) | State::Again(_) = &self.state {
-            if self.poll_step(cx).is_pending() {
-                ready!(self.poll_expiry(cx));
-                self.fail(expired());
-            }
+            ready!(self.poll_more(cx));
         }
         match &self.state {
             State::Ended(Err(status)) if self.headers.is_none() => Poll::Ready(Err(status.clone())),
@@ -245,8 +253,7 @@ impl Receive {
         }
     }
 
-    /// Goes one state on, or gives a payload.
-    fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+    fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Request::Single(body) = &mut self.request {
             // Ready or not: whether the server has an answer is asked below.
             let _ = body.poll_pump(cx);
@@ -256,19 +263,9 @@ impl Receive {
                 let response = ready!(Pin::new(response).poll(cx));
                 self.on_response(response);
             }
-            State::Messages(inbound) => match ready!(inbound.poll_payload(cx)) {
-                Ok(Some(payload)) => {
-                    self.again = None;
-                    self.compressed = inbound.compressed();
-                    // A stream that is always ready never waits for its deadline.
-                    let check = inbound.messages() % MESSAGES_PER_CLOCK == 0;
-                    if check && self.is_late() {
-                        self.fail(expired());
-                        return Poll::Ready(None);
-                    }
-                    return Poll::Ready(Some(payload));
-                }
-                Ok(None) => self.on_body_end(Ok(())),
+            State::Messages(inbound) => match ready!(inbound.poll_more(cx)) {
+                Ok(true) => {}
+                Ok(false) => self.on_body_end(Ok(())),
                 // A server that gives up may do so inside a message, and says why in the trailers.
                 Err(status) if inbound.is_ended() => self.on_body_end(Err(status)),
                 // What comes with an HTTP error need not be messages.
@@ -292,7 +289,7 @@ impl Receive {
             },
             State::Ended(_) => {}
         }
-        Poll::Ready(None)
+        Poll::Ready(())
     }
 
     fn on_response(&mut self, response: Result<http::Response<RecvStream>, h2::Error>) {
@@ -301,6 +298,7 @@ impl Receive {
             Err(error) if is_unseen(&error) => return self.send_again(&error),
             Err(error) => return self.fail(status_of(&error)),
         };
+        self.again = None;
         let (parts, body) = response.into_parts();
         match ResponseHead::parse(parts, body.is_end_stream()) {
             Ok(head) => {

@@ -6,10 +6,10 @@
 use std::fmt;
 use std::mem;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 use super::compression::{CompressError, Encoding, compress};
-use super::{Codec, MessageLimits};
+use super::{Codec, MessageLimits, Payload};
 use crate::status::Status;
 
 /// 1-byte Compressed-Flag + 4-byte big-endian Message-Length.
@@ -30,8 +30,8 @@ pub struct Frame {
 /// none, and at the end of the stream ask [`finish`](Self::finish) whether it ended between two frames. The frames
 /// and the error are the same however the bytes were cut.
 ///
-/// A frame that lies in one chunk is a slice of it, without a copy; only a frame that spans chunks is gathered, and
-/// for it nothing is reserved on the word of its prefix: memory grows with what has arrived, to at most twice that.
+/// A frame that lies in one chunk is read there, without a copy; only a frame that spans chunks is gathered, and for
+/// it nothing is reserved on the word of its prefix: memory grows with what has arrived, to at most twice that.
 #[derive(Debug)]
 pub struct FrameDecoder {
     max_message_bytes: usize,
@@ -99,6 +99,48 @@ impl FrameDecoder {
     /// [`FrameError::BadFlag`] and [`FrameError::TooLarge`], as soon as the prefix is there. The decoder stays
     /// failed: every later call returns the same error.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
+        self.read_frame(|compressed, payload| {
+            Ok(Frame {
+                compressed,
+                payload: payload.into_bytes(),
+            })
+        })
+    }
+
+    /// What `read` makes of the next whole frame, its Compressed-Flag and its payload; otherwise as
+    /// [`next_frame`](Self::next_frame).
+    ///
+    /// # Errors
+    /// As [`next_frame`](Self::next_frame), and those of `read`, which leave the decoder at the next frame.
+    pub fn read_frame<T, E: From<FrameError>>(
+        &mut self,
+        read: impl FnOnce(bool, Payload<'_>) -> Result<T, E>,
+    ) -> Result<Option<T>, E> {
+        if matches!(self.state, State::Prefix) && self.gathered.is_empty() {
+            if self.chunk.is_empty() {
+                // Between two frames: lets go of what the last ones came in.
+                self.chunk = Bytes::new();
+                return Ok(None);
+            }
+            // The usual frame lies in one chunk: no reference is counted for it.
+            if let Some((prefix, rest)) = self.chunk.split_first_chunk() {
+                let (compressed, len) = read_prefix(*prefix, self.max_message_bytes)
+                    .inspect_err(|error| self.state = State::Failed(*error))?;
+                if let Some(payload) = rest.get(..len) {
+                    let message = read(compressed, Payload::within(&self.chunk, payload));
+                    self.chunk.advance(PREFIX_LEN.saturating_add(len));
+                    return message.map(Some);
+                }
+            }
+        }
+        match self.gather_frame()? {
+            Some(frame) => read(frame.compressed, Payload::from(&frame.payload)).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The next frame, however it is cut.
+    fn gather_frame(&mut self) -> Result<Option<Frame>, FrameError> {
         loop {
             match self.state {
                 State::Failed(error) => return Err(error),
@@ -106,10 +148,10 @@ impl FrameDecoder {
                     let Some(prefix) = self.take(PREFIX_LEN) else {
                         return Ok(None);
                     };
-                    self.state = match read_prefix(&prefix, self.max_message_bytes) {
-                        Ok((compressed, len)) => State::Payload { compressed, len },
-                        Err(error) => State::Failed(error),
-                    };
+                    let prefix = prefix.first_chunk().expect("as long as was taken");
+                    let (compressed, len) = read_prefix(*prefix, self.max_message_bytes)
+                        .inspect_err(|error| self.state = State::Failed(*error))?;
+                    self.state = State::Payload { compressed, len };
                 }
                 State::Payload { compressed, len } => {
                     let Some(payload) = self.take(len) else {
@@ -172,14 +214,15 @@ impl FrameDecoder {
     }
 }
 
-fn read_prefix(mut prefix: &[u8], limit: usize) -> Result<(bool, usize), FrameError> {
-    let compressed = match prefix.get_u8() {
+fn read_prefix(prefix: [u8; PREFIX_LEN], limit: usize) -> Result<(bool, usize), FrameError> {
+    let [flag, len @ ..] = prefix;
+    let compressed = match flag {
         0 => false,
         1 => true,
         flag => return Err(FrameError::BadFlag(flag)),
     };
     // Checked before anything is held for it: a peer's promise buys no memory.
-    let len = usize::try_from(prefix.get_u32()).unwrap_or(usize::MAX);
+    let len = usize::try_from(u32::from_be_bytes(len)).unwrap_or(usize::MAX);
     if len > payload_limit(compressed, limit) {
         return Err(FrameError::TooLarge { len, limit });
     }
@@ -212,7 +255,6 @@ pub fn encode_frame<T: Codec>(
         return Err(EncodeError::TooLarge { len, limit });
     }
     if encoding == Encoding::Identity {
-        buffer.reserve(len.saturating_add(PREFIX_LEN));
         put_prefix(buffer, false, len);
         message.encode(buffer);
         return Ok(());
@@ -226,15 +268,17 @@ pub fn encode_frame<T: Codec>(
             limit: u32::MAX as usize,
         });
     }
-    buffer.reserve(packed.len().saturating_add(PREFIX_LEN));
     put_prefix(buffer, true, packed.len());
     buffer.extend_from_slice(&packed);
     Ok(())
 }
 
+/// Appends the prefix of `len` bytes, for which there is room then.
 fn put_prefix(buffer: &mut BytesMut, compressed: bool, len: usize) {
-    buffer.put_u8(u8::from(compressed));
-    buffer.put_u32(u32::try_from(len).expect("the length was checked against the send limit"));
+    buffer.reserve(len.saturating_add(PREFIX_LEN));
+    let bytes = u32::try_from(len).expect("the length was checked against the send limit");
+    let [a, b, c, d] = bytes.to_be_bytes();
+    buffer.extend_from_slice(&[u8::from(compressed), a, b, c, d]);
 }
 
 /// Why a message cannot be sent.

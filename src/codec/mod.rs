@@ -7,6 +7,7 @@
 mod algorithms;
 pub(crate) mod compression;
 pub mod frame;
+mod payload;
 mod prost;
 
 use std::fmt;
@@ -14,6 +15,7 @@ use std::fmt;
 use bytes::{Bytes, BytesMut};
 
 pub use self::compression::Encoding;
+pub use self::payload::Payload;
 
 /// How a message type is written to and read from the payload of a frame.
 ///
@@ -29,7 +31,7 @@ pub trait Codec: Sized {
     ///
     /// # Errors
     /// When the bytes are no such message; the call then ends with INTERNAL (statuscodes.md).
-    fn decode(payload: Bytes) -> Result<Self, DecodeError>;
+    fn decode(payload: Payload<'_>) -> Result<Self, DecodeError>;
 }
 
 /// A payload passed through as it is, for proxies and tests.
@@ -45,8 +47,8 @@ impl Codec for RawMessage {
         payload.extend_from_slice(&self.0);
     }
 
-    fn decode(payload: Bytes) -> Result<Self, DecodeError> {
-        Ok(Self(payload))
+    fn decode(payload: Payload<'_>) -> Result<Self, DecodeError> {
+        Ok(Self(payload.into_bytes()))
     }
 }
 

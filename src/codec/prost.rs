@@ -1,9 +1,9 @@
 //! Protobuf messages, by `prost`.
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use prost::Message;
 
-use super::{Codec, DecodeError};
+use super::{Codec, DecodeError, Payload};
 
 impl<M: Message + Default> Codec for M {
     fn encoded_len(&self) -> usize {
@@ -14,7 +14,7 @@ impl<M: Message + Default> Codec for M {
         self.encode_raw(payload);
     }
 
-    fn decode(payload: Bytes) -> Result<Self, DecodeError> {
+    fn decode(payload: Payload<'_>) -> Result<Self, DecodeError> {
         Message::decode(payload).map_err(|error| DecodeError::new(error.to_string()))
     }
 }

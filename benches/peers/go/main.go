@@ -127,7 +127,7 @@ func receive(address, exports string) error {
 			messages++
 		}
 	}
-	fmt.Printf("{\"messages\":%d,\"wall_s\":%.6f,\"cpu_s\":%.2f,\"p50_us\":0,\"p99_us\":0}\n",
+	fmt.Printf("{\"messages\":%d,\"wall_s\":%.6f,\"cpu_s\":%.6f,\"p50_us\":0,\"p99_us\":0}\n",
 		messages, time.Since(started).Seconds(), cpuSeconds()-before)
 	return nil
 }

@@ -48,10 +48,10 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
             usage.report(0, Vec::new());
         }
         ["decode", exports] => {
-            let export = export().concat();
+            let export = Bytes::from(export().concat());
             let usage = Usage::start();
             for _ in 0..exports.parse::<u32>()? {
-                let mut rest = Bytes::from(export.clone());
+                let mut rest = export.clone();
                 while rest.len() > PREFIX {
                     rest.advance(1);
                     let length = rest.get_u32() as usize;

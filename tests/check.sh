@@ -4,7 +4,7 @@
 #   tests/check.sh            all of it: what a change has to pass
 #   tests/check.sh --quick    format, clippy and tests: while writing
 #   tests/check.sh STEP…      some of the steps: format clippy test peers doc features dependencies fuzz interop conformance
-#                             cases proxies instructions
+#                             cases proxies h2spec instructions
 #
 # Needs Rust stable and nightly, and Go; and nginx and valgrind, which root of a Debian need not install. Other tools are
 # installed at the versions below, under target/tools.
@@ -12,7 +12,7 @@
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-readonly ALL=(format clippy test peers doc features dependencies fuzz interop conformance cases proxies instructions)
+readonly ALL=(format clippy test peers doc features dependencies fuzz interop conformance cases proxies h2spec instructions)
 readonly QUICK=(format clippy test)
 readonly TARGET=${CARGO_TARGET_DIR:-$PWD/target}
 readonly TOOLS=$TARGET/tools
@@ -150,6 +150,34 @@ step_proxies() {
   }
   grep ' behind nginx' "$log"
   grep "^test result: ok. $PROXY_TESTS passed; 0 failed; 0 ignored;" "$log" || fail "not $PROXY_TESTS tests"
+}
+
+# HTTP/2 itself, then once more with the cases that are strict.
+step_h2spec() {
+  go_tool github.com/summerwind/h2spec/cmd/h2spec v2.2.1+incompatible
+  release_build
+  local data said=$TARGET/h2spec-serve.log server address port
+  data=$(mktemp -d)
+  "$TARGET/release/streamway" serve --data-dir "$data" --grpc-addr 127.0.0.1:0 --http-addr 127.0.0.1:0 >"$said" 2>&1 &
+  server=$!
+  trap 'kill "$server"; rm -rf "$data"' EXIT
+  for ((try = 0; try < 100; try++)); do
+    address=$(awk '/^gRPC/ { print $2 }' "$said")
+    [ -z "$address" ] || break
+    sleep 0.1
+  done
+  port=${address##*:}
+  [ -n "$port" ] || { cat "$said" >&2; fail "the server does not listen"; }
+  h2spec_run "$port" 145
+  h2spec_run "$port" 146 --strict
+}
+
+# h2spec_run PORT CASES [FLAG]
+h2spec_run() {
+  local log=$TARGET/h2spec.log
+  h2spec -p "$1" -o 5 ${3:+"$3"} >"$log" 2>&1 || { cat "$log" >&2; fail "h2spec"; }
+  tail -n 1 "$log"
+  grep -q "^$2 tests, $2 passed, 0 skipped, 0 failed" "$log" || fail "not $2 cases"
 }
 
 # What a call and a message cost: no more than was recorded.

@@ -11,6 +11,8 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+#[cfg(feature = "tls")]
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::Guarded;
 
@@ -20,6 +22,20 @@ const GATHER_BYTES: usize = 64 * 1024;
 
 /// How much is read from a peer that does not stop after it was told to. 1 MiB: what may be on its way.
 const LINGER_BYTES: usize = 1024 * 1024;
+
+/// Ends a connection that fails before HTTP/2, with what was written last: reads on until the peer ends it too, because a
+/// socket that is closed with unread bytes takes back what was written.
+#[cfg(feature = "tls")]
+pub(super) async fn linger<Io: AsyncRead + AsyncWrite + Unpin>(mut socket: Io) {
+    // Fails when the peer was faster.
+    let _ = socket.shutdown().await;
+    let mut waste = [0; 4096];
+    for _ in 0..LINGER_BYTES / waste.len() {
+        if !matches!(socket.read(&mut waste).await, Ok(1..)) {
+            return;
+        }
+    }
+}
 
 /// h2's end of a socket.
 #[derive(Debug)]
@@ -176,6 +192,7 @@ fn lock<Io>(inner: &Mutex<Inner<Io>>) -> MutexGuard<'_, Inner<Io>> {
 mod tests {
     use std::future::poll_fn;
 
+    #[cfg(not(feature = "tls"))]
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;

@@ -21,10 +21,14 @@ use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::server::TlsStream;
 
 use super::{ALPN_H2, about, certificates, invalid, no_pair, private_key, provider, roots};
+use crate::transport::io::linger;
 
 /// How long a client may take for its handshake. 5 s: a few round trips anywhere; a client that connects and says nothing
 /// holds a socket no longer.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a client that is not let in may take to close. One second: a few round trips anywhere.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A server's certificate and key, and which clients it lets in. Clones share it.
 ///
@@ -108,8 +112,15 @@ impl ServerTls {
     where
         Io: AsyncRead + AsyncWrite + Unpin,
     {
-        let accept = self.acceptor().accept(socket);
-        let stream = timeout(HANDSHAKE_TIMEOUT, accept).await??;
+        let accept = self.acceptor().accept(socket).into_fallible();
+        let stream = match timeout(HANDSHAKE_TIMEOUT, accept).await? {
+            Ok(stream) => stream,
+            Err((error, socket)) => {
+                // The client is to read the alert that says why.
+                let _ = timeout(LINGER_TIMEOUT, linger(socket)).await;
+                return Err(error);
+            }
+        };
         // rustls refuses a client that offers other protocols only; this one offered none at all.
         match stream.get_ref().1.alpn_protocol() {
             Some(ALPN_H2) => Ok(stream),

@@ -62,7 +62,11 @@ where
     let mut builder = target.config.h2();
     let shaken = builder.initial_max_send_streams(UNTOLD).handshake(socket);
     let (send, h2) = shaken.await.map_err(io::Error::other)?;
-    let mut wire = Wire { h2, flush };
+    let mut wire = Wire {
+        h2,
+        flush,
+        ended: false,
+    };
     if let Err(error) = poll_fn(|cx| wire.poll_told(cx)).await {
         return Err(wire.last_words().await.unwrap_or(error));
     }
@@ -87,12 +91,15 @@ const UNTOLD: usize = usize::MAX - 1;
 struct Wire<Io> {
     h2: Connection<Gathered<Io>, Bytes>,
     flush: Flush<Io>,
+    /// h2 has said why it ended. Asked once more, it would say something else.
+    ended: bool,
 }
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> Wire<Io> {
     /// Drives the connection to its end.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let closed = Pin::new(&mut self.h2).poll(cx);
+        self.ended |= closed.is_ready();
         match self.flush.poll_flush(cx) {
             Poll::Ready(Err(error)) if closed.is_pending() => Poll::Ready(Err(error)),
             Poll::Ready(_) | Poll::Pending => closed.map_err(io::Error::other),
@@ -101,6 +108,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Wire<Io> {
 
     /// Why a server that takes no more has left, when that is the last that it said: the calls are to know.
     async fn last_words(&mut self) -> Option<io::Error> {
+        if self.ended {
+            return None;
+        }
         let read = timeout(LAST_WORDS, &mut self.h2).await;
         read.ok()?.err().map(io::Error::other)
     }
@@ -119,8 +129,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Wire<Io> {
     }
 }
 
-/// What an h2 error means to a client: a reset by the server has the code of its reason, one by h2 is INTERNAL, a lost connection is UNAVAILABLE
-/// (PROTOCOL-HTTP2.md, "Errors"; statuscodes.md).
+/// What an h2 error means to a client: a reset by the server has the code of its reason, one by h2 is INTERNAL, a lost
+/// connection is UNAVAILABLE (PROTOCOL-HTTP2.md, "Errors"; statuscodes.md).
 pub(super) fn status_of(error: &h2::Error) -> Status {
     match error.reason() {
         // h2 found it, most often headers over [`Config::max_header_list_bytes`](super::Config).
@@ -152,7 +162,7 @@ pub(super) fn is_unseen(error: &h2::Error) -> bool {
 mod tests {
     use std::task::Context;
 
-    use tokio::io::{DuplexStream, ReadBuf, duplex};
+    use tokio::io::{AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 
     use super::*;
     use crate::client::Config;
@@ -208,7 +218,17 @@ mod tests {
             reads,
             says: Some((server, alert)),
         });
-        let error = shake(&target, socket).await.err();
+        assert_told(shake(&target, socket).await.err());
+
+        // What was read is not asked for again: the second answer would be that the server is gone.
+        let (reads, mut server) = duplex(64);
+        server.write_all(alert).await.expect("there is room");
+        drop(server);
+        let socket = Greeting::of(Gone { reads, says: None });
+        assert_told(shake(&target, socket).await.err());
+    }
+
+    fn assert_told(error: Option<io::Error>) {
         let error = error.expect("nobody speaks HTTP/2").to_string();
         assert!(error.contains("speaks TLS"), "{error}");
     }

@@ -53,6 +53,7 @@ step_test() {
 step_peers() {
   local log=$TARGET/peers.log count
   cargo test --locked --all-features --test it peers:: -- --show-output >"$log" 2>&1 || { tail -n 60 "$log" >&2; fail "$log"; }
+  # grep fails when it counts none, which the comparison below tells better.
   count=$(grep -c '^misbehaving server, as the rule says: ' "$log") || true
   echo "misbehaving servers: $count of $MISBEHAVING_SERVERS"
   [ "$count" = "$MISBEHAVING_SERVERS" ] || fail "other cases than are known here"
@@ -156,13 +157,14 @@ step_proxies() {
 step_h2spec() {
   go_tool github.com/summerwind/h2spec/cmd/h2spec v2.2.1+incompatible
   release_build
-  local data said=$TARGET/h2spec-serve.log server address port
+  local said=$TARGET/h2spec-serve.log address port
+  # Not local: the trap outlives the function.
   data=$(mktemp -d)
   "$TARGET/release/streamway" serve --data-dir "$data" --grpc-addr 127.0.0.1:0 --http-addr 127.0.0.1:0 >"$said" 2>&1 &
   server=$!
   trap 'kill "$server"; rm -rf "$data"' EXIT
   for ((try = 0; try < 100; try++)); do
-    address=$(awk '/^gRPC/ { print $2 }' "$said")
+    address=$(awk '$1 == "gRPC" { print $2 }' "$said")
     [ -z "$address" ] || break
     sleep 0.1
   done

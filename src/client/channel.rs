@@ -8,9 +8,7 @@
 //!    └──after a delay── Failed: calls end with UNAVAILABLE, but for those that wait for ready
 //! ```
 
-use std::collections::hash_map::RandomState;
 use std::fmt;
-use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -31,7 +29,7 @@ use crate::method::Method;
 use crate::status::Status;
 #[cfg(feature = "tls")]
 use crate::transport::Connector;
-use crate::transport::InProcess;
+use crate::transport::{InProcess, random};
 
 /// A server to call. Clones are cheap and share the connection.
 #[derive(Clone)]
@@ -243,11 +241,6 @@ async fn manage(target: Arc<Target>, link: Arc<Link>) {
             }
         }
     }
-}
-
-/// From 0 to 1. The hasher's keys are random, and more is not needed to spread reconnects.
-fn random() -> f64 {
-    RandomState::new().build_hasher().finish() as f64 / u64::MAX as f64
 }
 
 impl Route {

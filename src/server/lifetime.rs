@@ -3,9 +3,7 @@
 //! In: how much was read, whether there are calls, whether a header block is unfinished. Out: what is due by now. Not
 //! here: the doing (`connection`).
 
-use std::collections::hash_map::RandomState;
 use std::future::Future;
-use std::hash::BuildHasher;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -13,6 +11,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Config;
+use crate::transport::random;
 
 /// How long a header block may take from its first frame to its last. Five seconds: it is a few packets.
 const HEADERS_TIMEOUT: Duration = Duration::from_secs(5);
@@ -138,11 +137,6 @@ impl Lifetime {
 
 fn later(at: Instant, duration: Duration) -> Instant {
     at + duration.min(FAR)
-}
-
-/// From 0 to 1. The hasher's keys are random, and more is not needed to spread reconnects.
-fn random() -> f64 {
-    RandomState::new().hash_one(()) as f64 / u64::MAX as f64
 }
 
 #[cfg(test)]

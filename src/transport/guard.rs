@@ -160,9 +160,10 @@ impl<Io> Guarded<Io> {
         self.ledger.block_open
     }
 
-    /// The socket itself, unwatched.
-    pub(crate) fn socket(&mut self) -> &mut Io {
-        &mut self.socket
+    /// Whatever the client sends from now on is read.
+    pub(super) fn unwatch(&mut self) {
+        self.violation = None;
+        self.walk = Walk::Payload(usize::MAX);
     }
 
     fn inspect(&mut self, mut bytes: &[u8]) -> Result<(), Violation> {

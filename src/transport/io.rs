@@ -3,16 +3,13 @@
 //! h2 owns its socket and flushes after each thing it does. Here its flush does nothing; the task that drives the
 //! connection flushes once for each wake-up, through the second handle.
 
-use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-#[cfg(feature = "tls")]
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::Guarded;
 
@@ -23,9 +20,8 @@ const GATHER_BYTES: usize = 64 * 1024;
 /// How much is read from a peer that does not stop after it was told to. 1 MiB: what may be on its way.
 const LINGER_BYTES: usize = 1024 * 1024;
 
-/// Ends a connection that fails before HTTP/2, with what was written last: reads on until the peer ends it too, because a
-/// socket that is closed with unread bytes takes back what was written.
-#[cfg(feature = "tls")]
+/// Ends a connection behind what was written last: reads on until the peer ends it too, because a socket that is closed
+/// with unread bytes takes back what was written.
 pub(super) async fn linger<Io: AsyncRead + AsyncWrite + Unpin>(mut socket: Io) {
     // Fails when the peer was faster.
     let _ = socket.shutdown().await;
@@ -77,36 +73,15 @@ impl<Io> Flush<Io> {
 }
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> Flush<Guarded<Io>> {
-    /// Writes `last` instead of what was gathered, and ends the connection; then reads on until the peer ends it too,
-    /// because a socket that is closed with unread bytes takes back what was written.
+    /// Ends the connection with `last` instead of what was gathered.
     pub(crate) async fn farewell(&self, last: &[u8]) {
-        let mut left = last;
-        poll_fn(|cx| {
+        {
             let mut inner = lock(&self.0);
-            let socket = inner.socket.socket();
-            while !left.is_empty() {
-                match ready!(Pin::new(&mut *socket).poll_write(cx, left)) {
-                    Ok(written) => left.advance(written),
-                    Err(_) => return Poll::Ready(()),
-                }
-            }
-            // Fails when the peer was faster.
-            let _ = ready!(Pin::new(&mut *socket).poll_shutdown(cx));
-            Poll::Ready(())
-        })
-        .await;
-        let mut waste = [0; 4096];
-        for _ in 0..LINGER_BYTES / waste.len() {
-            let read = poll_fn(|cx| {
-                let mut into = ReadBuf::new(&mut waste);
-                let mut inner = lock(&self.0);
-                ready!(Pin::new(inner.socket.socket()).poll_read(cx, &mut into))?;
-                Poll::Ready(io::Result::Ok(into.filled().len()))
-            });
-            if !matches!(read.await, Ok(1..)) {
-                return;
-            }
+            inner.buffer.clear();
+            inner.buffer.extend_from_slice(last);
+            inner.socket.unwatch();
         }
+        linger(Gathered(Arc::clone(&self.0))).await;
     }
 }
 
@@ -191,9 +166,6 @@ fn lock<Io>(inner: &Mutex<Inner<Io>>) -> MutexGuard<'_, Inner<Io>> {
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
-
-    #[cfg(not(feature = "tls"))]
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
 

@@ -15,3 +15,11 @@ pub use self::listener::Listener;
 pub(crate) use self::tls::Connector;
 #[cfg(feature = "tls")]
 pub use self::tls::{ClientTls, ServerTls};
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+
+/// From 0 to 1, to spread reconnects and ends of connections. The hasher's keys are random, and more is not needed.
+pub(crate) fn random() -> f64 {
+    RandomState::new().build_hasher().finish() as f64 / u64::MAX as f64
+}

@@ -30,7 +30,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use h2::Reason;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -58,10 +58,31 @@ pub(crate) struct Shared {
 pub(crate) struct Facts {
     pub(crate) method: Method,
     pub(crate) metadata: Metadata,
-    pub(crate) peer: Option<SocketAddr>,
     pub(crate) deadline: Option<Instant>,
+    pub(crate) link: Arc<Link>,
+    /// The call's place among those of the whole server; free when the last part of the call is gone.
+    pub(crate) _place: OwnedSemaphorePermit,
+}
+
+/// What the calls of a connection know of it.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) peer: Option<SocketAddr>,
     /// How far the server is in going down.
     pub(crate) phase: watch::Receiver<Phase>,
+    /// Whether this connection's own time is over.
+    pub(crate) expired: AtomicBool,
+}
+
+impl Link {
+    /// The status of a call that is cut off now.
+    pub(crate) fn cut_off(&self) -> Status {
+        match (*self.phase.borrow(), self.expired.load(Ordering::Relaxed)) {
+            (Phase::Ending, _) => Status::unavailable("the server is shutting down"),
+            (_, true) => Status::unavailable("the connection has reached its age"),
+            (_, false) => Status::cancelled("the call was dropped"),
+        }
+    }
 }
 
 /// How far a server is in going down. It only ever rises.
@@ -75,9 +96,11 @@ pub(crate) enum Phase {
     Ending,
 }
 
-/// What came from the client: for the log, and for [`Call::compressed`].
+/// What came from the client: for the log, for [`Call::compressed`], and to tell who waits for whom.
 #[derive(Debug, Default)]
 struct Received {
+    /// The handler waits for the client.
+    awaited: AtomicBool,
     /// The last message.
     compressed: AtomicBool,
     messages: AtomicU64,
@@ -101,7 +124,7 @@ impl Call {
 
     /// Where the client is, as far as the listener knows.
     pub fn peer(&self) -> Option<SocketAddr> {
-        self.0.facts.peer
+        self.0.facts.link.peer
     }
 
     /// When the call ends with DEADLINE_EXCEEDED whatever the handler does; `None` when the client set no deadline.
@@ -118,7 +141,7 @@ impl Call {
 
     /// Resolves when the server begins to drain: a stream without an end of its own should end now.
     pub fn draining(&self) -> impl Future<Output = ()> + Send + use<> {
-        let mut phase = self.0.facts.phase.clone();
+        let mut phase = self.0.facts.link.phase.clone();
         async move {
             // An error means that the server is gone, which is no less.
             let _ = phase.wait_for(|phase| *phase >= Phase::Draining).await;
@@ -206,6 +229,38 @@ impl Shared {
         self.received.messages.store(messages, Ordering::Relaxed);
         self.received.bytes.store(bytes, Ordering::Relaxed);
     }
+
+    /// Says, until it is dropped, that the handler waits for the client.
+    fn await_client(&self) -> Awaiting<'_> {
+        self.received.awaited.store(true, Ordering::Relaxed);
+        Awaiting(&self.received)
+    }
+
+    /// Whether anything is the client's turn, and what it has done so far.
+    pub(crate) fn turn(&self) -> Turn {
+        let respond = self.respond();
+        Turn {
+            clients: self.received.awaited.load(Ordering::Relaxed) || respond.is_waiting(),
+            moved: self.received.bytes.load(Ordering::Relaxed) + respond.handed_bytes(),
+        }
+    }
+}
+
+/// Whose turn it is in a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Turn {
+    /// The client's: it is to send, or to take what waits for it.
+    pub(crate) clients: bool,
+    /// Bytes received and bytes that left, together.
+    pub(crate) moved: u64,
+}
+
+struct Awaiting<'a>(&'a Received);
+
+impl Drop for Awaiting<'_> {
+    fn drop(&mut self) {
+        self.0.awaited.store(false, Ordering::Relaxed);
+    }
 }
 
 /// The last owner of a call is gone: it is over, however it ended.
@@ -223,7 +278,7 @@ impl Drop for Shared {
             target: LOG_TARGET,
             method = self.facts.method.path,
             code = respond.code().name(),
-            peer = self.facts.peer.map(tracing::field::display),
+            peer = self.facts.link.peer.map(tracing::field::display),
             duration_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
             received_messages = self.received.messages.load(Ordering::Relaxed),
             received_bytes = self.received.bytes.load(Ordering::Relaxed),

@@ -63,6 +63,11 @@ impl Outgoing {
         self.bytes
     }
 
+    /// How many of these bytes are h2's.
+    pub(crate) fn handed_bytes(&self) -> u64 {
+        self.bytes - self.buffer.len() as u64
+    }
+
     /// Adds one message, compressed with `encoding`.
     pub(crate) fn encode<T: Codec>(
         &mut self,

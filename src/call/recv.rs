@@ -205,17 +205,28 @@ impl<T: Codec> Streaming<T> {
                 self.shared.was_compressed(self.inbound.compressed());
                 return Ok(Some(message));
             }
-            if !poll_fn(|cx| self.inbound.poll_more(cx)).await? {
+            let more = {
+                let _awaiting = self.shared.await_client();
+                poll_fn(|cx| self.inbound.poll_more(cx)).await?
+            };
+            if !more {
                 return Ok(None);
             }
+            self.count();
         }
+    }
+}
+
+impl<T> Streaming<T> {
+    fn count(&self) {
+        self.shared
+            .count_received(self.inbound.messages, self.inbound.bytes);
     }
 }
 
 impl<T> Drop for Streaming<T> {
     fn drop(&mut self) {
-        self.shared
-            .count_received(self.inbound.messages, self.inbound.bytes);
+        self.count();
     }
 }
 

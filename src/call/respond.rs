@@ -110,6 +110,16 @@ impl Respond {
         matches!(self.state, State::Closed)
     }
 
+    /// Whether something waits for the client to take it.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.outgoing.is_empty()
+    }
+
+    /// How many bytes left: h2 takes them when the client and the socket do.
+    pub(crate) fn handed_bytes(&self) -> u64 {
+        self.outgoing.handed_bytes()
+    }
+
     /// Whether a message could not be sent, and the call therefore fails.
     pub(crate) fn failed(&self) -> bool {
         self.failure.is_some()

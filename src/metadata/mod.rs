@@ -5,6 +5,7 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use std::fmt;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::alphabet;
@@ -12,6 +13,8 @@ use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD_NO_PAD};
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
+
+const RETRY_PUSHBACK_MS: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 
 /// Custom metadata: an ordered multimap of ASCII values, and of bytes under names that end in `-bin`
 /// (PROTOCOL-HTTP2.md, "Custom-Metadata").
@@ -143,6 +146,14 @@ impl Metadata {
         for name in reserved {
             map.remove(name);
         }
+        Self(map)
+    }
+
+    /// Of a status that asks the client to try again, but not before `after` (gRFC A6, "Pushback").
+    pub(crate) fn pushback(after: Duration) -> Self {
+        let mut map = HeaderMap::new();
+        let ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+        map.insert(RETRY_PUSHBACK_MS, HeaderValue::from(ms));
         Self(map)
     }
 

@@ -20,6 +20,10 @@ pub struct Config {
     /// Calls that one connection may have open. 1000: more than a busy proxy needs; a further one is refused with
     /// REFUSED_STREAM, which clients retry.
     pub max_concurrent_streams: u32,
+    /// Calls that all connections together may have in hand. 10,000: ten full connections; what a call may hold is in
+    /// docs/operations.md. A further one ends with UNAVAILABLE, and with a second of pushback, which clients keep
+    /// before they try again.
+    pub max_concurrent_calls: usize,
     /// Largest header block taken, in bytes as RFC 9113 counts them. 16 KiB: twice what gRPC suggests, and
     /// a flood of CONTINUATION frames is cut after a few times that.
     pub max_header_list_bytes: u32,
@@ -33,6 +37,11 @@ pub struct Config {
     pub stream_window_bytes: u32,
     /// The same for all streams of a connection. 1 MiB: four full streams.
     pub connection_window_bytes: u32,
+    /// How long a client may take no byte that waits for it, and send none that is waited for, while the other direction
+    /// is still as well; then its call ends with DEADLINE_EXCEEDED, up to a quarter later. 1 min: longer than a network
+    /// fails, short enough that what the call holds is soon free. A connection that takes no byte at all for so long is
+    /// closed. Streams that are still for longer by their nature need more.
+    pub stall_timeout: Duration,
     /// How long a connection without calls is kept. 5 min: a client that polls each minute keeps its connection.
     pub idle_timeout: Duration,
     /// After how long without a byte from the client it is asked for one, with a PING. 1 min: a client that vanished
@@ -43,7 +52,7 @@ pub struct Config {
     /// After how long a connection takes no more calls, give or take a tenth, so that clients spread over new servers
     /// and take up new certificates. 2 h.
     pub max_connection_age: Duration,
-    /// How long calls in flight may go on after that; then they end with CANCELLED. 1 h.
+    /// How long calls in flight may go on after that; then they end with UNAVAILABLE. 1 h.
     pub max_connection_age_grace: Duration,
     /// How long calls in flight may go on once the server drains; then they end with UNAVAILABLE. 30 s.
     pub drain_timeout: Duration,
@@ -58,11 +67,13 @@ impl Default for Config {
             limits: MessageLimits::default(),
             encoding: Encoding::Identity,
             max_concurrent_streams: 1000,
+            max_concurrent_calls: 10_000,
             max_header_list_bytes: 16 * 1024,
             max_send_header_list_bytes: 8 * 1024,
             max_send_buffer_bytes: 32 * 1024,
             stream_window_bytes: 256 * 1024,
             connection_window_bytes: 1024 * 1024,
+            stall_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(5 * 60),
             keepalive_interval: Duration::from_secs(60),
             keepalive_timeout: Duration::from_secs(20),

@@ -6,7 +6,7 @@ use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -23,7 +23,8 @@ use super::handler::Rpc;
 use super::lifetime::{Due, Lifetime, Seen};
 use super::not_grpc::{self, HTTP1_ANSWER};
 use super::{CallFuture, Serving};
-use crate::call::{Facts, Inbound, Phase, Respond, Shared, refuse, status_of};
+use crate::call::{Facts, Inbound, Link, Phase, Respond, Shared, refuse, status_of};
+use crate::metadata::Metadata;
 use crate::protocol::{Rejection, RequestHead, exact_path};
 use crate::status::Status;
 use crate::transport::{Flush, Gathered, Guarded, Violation, gather};
@@ -34,6 +35,9 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection that has no more calls may take to be closed by its client, one whose calls were cut off to
 /// take their statuses, and any to take the last that is said to it. One second: a few round trips anywhere.
 const CLOSE_GRACE: Duration = Duration::from_secs(1);
+
+/// When a client may try a call again for which there was no place. One second: places come free all the time.
+const PUSHBACK: Duration = Duration::from_secs(1);
 
 /// Serves one connection to its end.
 pub(super) async fn serve<Io>(
@@ -78,8 +82,11 @@ async fn serve_h2<Io>(
         flush,
         calls: Calls::new(),
         serving,
-        peer,
-        phase,
+        link: Arc::new(Link {
+            peer,
+            phase,
+            expired: AtomicBool::new(false),
+        }),
         flooded: false,
     };
     connection.run().await;
@@ -98,7 +105,7 @@ async fn shake<Io: AsyncRead + AsyncWrite + Unpin>(
     // h2's settings are gathered, and leave when it is clear that the client reads them.
     let shaken = poll_fn(|cx| {
         let shaken = handshake.as_mut().poll(cx);
-        match flush.with_socket(|socket| socket.violation()) {
+        match flush.look(|socket, _| socket.violation()) {
             Some(violation) => Poll::Ready(Err(violation)),
             None => shaken.map(Ok),
         }
@@ -134,8 +141,7 @@ struct Serve<Io> {
     lifetime: Lifetime,
     calls: Calls,
     serving: Arc<Serving>,
-    peer: Option<SocketAddr>,
-    phase: watch::Receiver<Phase>,
+    link: Arc<Link>,
     /// The client broke a rule, and was told.
     flooded: bool,
 }
@@ -144,7 +150,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Serve<Io> {
     /// Serves to the end of the connection.
     async fn run(&mut self) {
         let mut pings = self.h2.ping_pong();
-        let mut phase = self.phase.clone();
+        let mut phase = self.link.phase.clone();
         let ends = tokio::select! {
             biased;
             ends = poll_fn(|cx| self.poll_life(pings.as_mut(), cx)) => ends,
@@ -161,7 +167,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Serve<Io> {
         if self.drain(phase, grace).await.is_some() {
             return;
         }
-        if *self.phase.borrow() >= Phase::Ending && !self.calls.is_empty() {
+        self.link.expired.store(true, Ordering::Relaxed);
+        if *self.link.phase.borrow() >= Phase::Ending && !self.calls.is_empty() {
             self.serving.cut.store(true, Ordering::Relaxed);
         }
         // Each call that is dropped ends with a status, which has a moment to leave.
@@ -189,11 +196,11 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Serve<Io> {
                     }
                 }
                 Due::Leave(why) => {
-                    tracing::debug!(peer = ?self.peer, "the connection ends: {why}");
+                    tracing::debug!(peer = ?self.link.peer, "the connection ends: {why}");
                     return Poll::Ready(Ends::Leaving);
                 }
                 Due::Close(why) => {
-                    tracing::debug!(peer = ?self.peer, "the connection is closed: {why}");
+                    tracing::debug!(peer = ?self.link.peer, "the connection is closed: {why}");
                     return Poll::Ready(Ends::Closed);
                 }
             }
@@ -201,14 +208,14 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Serve<Io> {
     }
 
     fn seen(&self) -> Seen {
-        let (read, block_open) = self
-            .flush
-            .with_socket(|socket| (socket.read(), socket.block_open_since()));
-        Seen {
-            read,
-            busy: !self.calls.is_empty(),
-            block_open,
-        }
+        let busy = !self.calls.is_empty();
+        self.flush.look(|socket, writing| Seen {
+            read: socket.read(),
+            written: writing.written,
+            unwritten: writing.waits,
+            busy,
+            block_open: socket.block_open_since(),
+        })
     }
 
     /// Ready when the connection is closed.
@@ -251,11 +258,11 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Serve<Io> {
 
     /// Whether the client has just been found to send too much.
     fn is_flood(&mut self) -> bool {
-        let violation = self.flush.with_socket(|socket| socket.violation());
+        let violation = self.flush.look(|socket, _| socket.violation());
         let Some(violation) = violation.filter(|_| !self.flooded) else {
             return false;
         };
-        tracing::debug!(peer = ?self.peer, %violation, "the connection is closed");
+        tracing::debug!(peer = ?self.link.peer, %violation, "the connection is closed");
         self.flooded = true;
         true
     }
@@ -310,6 +317,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Serve<Io> {
             refuse(respond, head.content_type, &Status::unimplemented(text));
             return None;
         };
+        let Ok(place) = Arc::clone(&self.serving.places).try_acquire_owned() else {
+            refuse(respond, head.content_type, &overloaded());
+            return None;
+        };
         let inbound = Inbound::new(body, head.encoding, route.limits.max_recv_bytes, status_of);
         let respond = Respond::new(
             respond,
@@ -322,11 +333,12 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Serve<Io> {
         let facts = Facts {
             method: route.method,
             metadata: head.metadata,
-            peer: self.peer,
             deadline: head.timeout.and_then(|timeout| now().checked_add(timeout)),
-            phase: self.phase.clone(),
+            link: Arc::clone(&self.link),
+            _place: place,
         };
-        let rpc = Rpc::new(Shared::new(facts, respond), inbound);
+        let stall_timeout = self.serving.config.stall_timeout;
+        let rpc = Rpc::new(Shared::new(facts, respond), inbound, stall_timeout);
         Some(route.service.call(route.index, rpc))
     }
 }
@@ -339,6 +351,12 @@ enum Ends {
     Draining,
     /// Its own time is over.
     Leaving,
+}
+
+/// To a call for which there is no place.
+fn overloaded() -> Status {
+    Status::unavailable("the server has as many calls as it takes")
+        .with_metadata(Metadata::pushback(PUSHBACK))
 }
 
 fn now() -> Instant {

@@ -1,7 +1,7 @@
 //! One call from its first header to its trailers, whatever the handler does.
 //!
 //! In: a routed stream. Out: its handler's parts, and a status on the wire in every case: it ended, it panicked, the
-//! deadline passed, the client left, the server goes down.
+//! deadline passed, the client left or stalled, the server goes down.
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -9,11 +9,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-
-use tokio::time::Sleep;
+use std::time::Duration;
 
 use super::CallFuture;
-use crate::call::{Call, Inbound, Phase, Sender, Shared, Streaming, expired};
+use super::timer::CallTimer;
+use crate::call::{Call, Inbound, Sender, Shared, Streaming};
 use crate::codec::Codec;
 use crate::status::Status;
 
@@ -21,27 +21,40 @@ use crate::status::Status;
 pub struct Rpc {
     shared: Arc<Shared>,
     inbound: Inbound,
+    stall_timeout: Duration,
 }
 
 /// Runs a handler and ends its call.
 #[derive(Debug)]
 pub struct Runner {
     shared: Arc<Shared>,
+    stall_timeout: Duration,
 }
 
 impl Rpc {
-    pub(super) fn new(shared: Arc<Shared>, inbound: Inbound) -> Self {
-        Self { shared, inbound }
+    pub(super) fn new(shared: Arc<Shared>, inbound: Inbound, stall_timeout: Duration) -> Self {
+        Self {
+            shared,
+            inbound,
+            stall_timeout,
+        }
     }
 
     /// The call's parts: what is known of it, both directions, and what runs its handler.
     pub fn open<Req: Codec, Res: Codec>(self) -> (Call, Streaming<Req>, Sender<Res>, Runner) {
-        let Self { shared, inbound } = self;
+        let Self {
+            shared,
+            inbound,
+            stall_timeout,
+        } = self;
         (
             Call::new(Arc::clone(&shared)),
             Streaming::new(inbound, Arc::clone(&shared)),
             Sender::new(Arc::clone(&shared)),
-            Runner { shared },
+            Runner {
+                shared,
+                stall_timeout,
+            },
         )
     }
 
@@ -55,29 +68,29 @@ impl Rpc {
 }
 
 impl Runner {
-    /// Polls `handler` until it ends, the deadline passes or the client leaves; then flushes and sends the status.
+    /// Polls `handler` until it ends, the deadline passes, the client leaves or stalls; then flushes and sends the status.
     ///
     /// A handler that panics costs its own call, which ends with INTERNAL.
     ///
     /// # Cancel safety
-    /// Dropping the future drops the handler and ends the call: with UNAVAILABLE when the server goes down, with
-    /// CANCELLED otherwise.
+    /// Dropping the future drops the handler and ends the call: with UNAVAILABLE when the server goes down or ends the
+    /// connection, with CANCELLED otherwise.
     pub async fn run(self, handler: impl Future<Output = Result<(), Status>>) {
-        let sleep = self.shared.facts().deadline.map(tokio::time::sleep_until);
-        let mut deadline = pin!(sleep);
+        let timer = CallTimer::new(self.shared.facts().deadline, self.stall_timeout);
+        let mut timer = pin!(timer);
         let ended = {
             let mut handler = pin!(handler);
-            poll_fn(|cx| self.poll_handler(handler.as_mut(), deadline.as_mut(), cx)).await
+            poll_fn(|cx| self.poll_handler(handler.as_mut(), timer.as_mut(), cx)).await
             // The handler is dropped here: what it holds is free before the client learns of the end.
         };
         let outcome = match ended {
             Ended::Handler(outcome) => {
                 let flushed = poll_fn(|cx| {
                     let flushed = self.shared.respond().poll_flush(cx);
-                    if flushed.is_pending() && poll_deadline(deadline.as_mut(), cx).is_ready() {
-                        return Poll::Ready(Err(expired()));
+                    match flushed.is_pending() {
+                        true => self.poll_timer(timer.as_mut(), cx).map(Err),
+                        false => flushed,
                     }
-                    flushed
                 });
                 flushed.await.and(outcome)
             }
@@ -90,7 +103,7 @@ impl Runner {
     fn poll_handler(
         &self,
         handler: Pin<&mut impl Future<Output = Result<(), Status>>>,
-        deadline: Pin<&mut Option<Sleep>>,
+        timer: Pin<&mut CallTimer>,
         cx: &mut Context<'_>,
     ) -> Poll<Ended> {
         match catch_unwind(AssertUnwindSafe(|| handler.poll(cx))) {
@@ -101,8 +114,8 @@ impl Runner {
                 return Poll::Ready(Ended::Handler(Err(status)));
             }
         }
-        if poll_deadline(deadline, cx).is_ready() {
-            return Poll::Ready(Ended::CutOff(expired()));
+        if let Poll::Ready(status) = self.poll_timer(timer, cx) {
+            return Poll::Ready(Ended::CutOff(status));
         }
         // The handler pauses: what it has sent leaves now.
         let mut respond = self.shared.respond();
@@ -114,21 +127,18 @@ impl Runner {
             }
         })
     }
+
+    fn poll_timer(&self, timer: Pin<&mut CallTimer>, cx: &mut Context<'_>) -> Poll<Status> {
+        timer.poll(|| self.shared.turn(), cx)
+    }
 }
 
 /// Why a handler is not polled any more.
 enum Ended {
     /// By itself.
     Handler(Result<(), Status>),
-    /// By the deadline or the client.
+    /// By its time or the client.
     CutOff(Status),
-}
-
-fn poll_deadline(deadline: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>) -> Poll<()> {
-    match deadline.as_pin_mut() {
-        Some(sleep) => sleep.poll(cx),
-        None => Poll::Pending,
-    }
 }
 
 impl Drop for Runner {
@@ -136,11 +146,7 @@ impl Drop for Runner {
         // Without effect when the call has ended, as it usually has.
         let mut respond = self.shared.respond();
         if !respond.is_closed() {
-            let ending = *self.shared.facts().phase.borrow() >= Phase::Ending;
-            respond.end(Err(match ending {
-                true => Status::unavailable("the server is shutting down"),
-                false => Status::cancelled("the call was dropped"),
-            }));
+            respond.end(Err(self.shared.facts().link.cut_off()));
         }
     }
 }

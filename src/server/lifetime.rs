@@ -24,6 +24,10 @@ const FAR: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 pub(super) struct Seen {
     /// Bytes read so far.
     pub(super) read: u64,
+    /// Bytes written so far.
+    pub(super) written: u64,
+    /// Whether more wait that the socket does not take.
+    pub(super) unwritten: bool,
     /// Whether there are calls.
     pub(super) busy: bool,
     /// Since when a header block is unfinished.
@@ -44,6 +48,7 @@ pub(super) enum Due {
 /// The clock of a connection.
 #[derive(Debug)]
 pub(super) struct Lifetime {
+    stall_timeout: Duration,
     idle_timeout: Duration,
     keepalive_interval: Duration,
     keepalive_timeout: Duration,
@@ -54,6 +59,8 @@ pub(super) struct Lifetime {
     /// When the client was asked and has sent nothing since.
     asked_at: Option<Instant>,
     idle_since: Option<Instant>,
+    written: u64,
+    stalled_since: Option<Instant>,
     timer: Pin<Box<Sleep>>,
 }
 
@@ -62,6 +69,7 @@ impl Lifetime {
     pub(super) fn new(config: &Config) -> Self {
         let now = Instant::now();
         Self {
+            stall_timeout: config.stall_timeout,
             idle_timeout: config.idle_timeout,
             keepalive_interval: config.keepalive_interval,
             keepalive_timeout: config.keepalive_timeout,
@@ -76,6 +84,8 @@ impl Lifetime {
             read_at: now,
             asked_at: None,
             idle_since: None,
+            written: 0,
+            stalled_since: None,
             timer: Box::pin(sleep_until(now + HEADERS_TIMEOUT)),
         }
     }
@@ -92,6 +102,12 @@ impl Lifetime {
             true => None,
             false => self.idle_since.or(Some(now)),
         };
+        self.stalled_since = match seen.unwritten {
+            true if seen.written == self.written => self.stalled_since.or(Some(now)),
+            true => Some(now),
+            false => None,
+        };
+        self.written = seen.written;
         loop {
             let (at, due) = self.next(seen.block_open);
             if at <= now {
@@ -130,12 +146,17 @@ impl Lifetime {
             self.idle_since.map(|since| later(since, self.idle_timeout)),
             Due::Leave("it is idle"),
         );
+        or(
+            self.stalled_since
+                .map(|since| later(since, self.stall_timeout)),
+            Due::Close("the client does not read"),
+        );
         or(Some(self.old_at), Due::Leave("it is old"));
         next
     }
 }
 
-fn later(at: Instant, duration: Duration) -> Instant {
+pub(super) fn later(at: Instant, duration: Duration) -> Instant {
     at + duration.min(FAR)
 }
 
@@ -147,6 +168,8 @@ mod tests {
 
     const QUIET: Seen = Seen {
         read: 0,
+        written: 0,
+        unwritten: false,
         busy: true,
         block_open: None,
     };
@@ -201,6 +224,26 @@ mod tests {
         let end = due(&mut life, open).await;
         assert_eq!(end, Due::Close("a header block takes too long"));
         assert_eq!(begun.elapsed(), HEADERS_TIMEOUT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_reads_nothing_is_left_although_it_answers() {
+        let (mut life, begun) = lifetime();
+        let mut seen = Seen {
+            unwritten: true,
+            ..QUIET
+        };
+        let end = loop {
+            // Ten times it takes a little.
+            seen.read += 1;
+            seen.written = seen.read.min(10);
+            let second = tokio::time::timeout(Duration::from_secs(1), due(&mut life, seen));
+            if let Ok(end) = second.await {
+                break end;
+            }
+        };
+        assert_eq!(end, Due::Close("the client does not read"));
+        assert_eq!(begun.elapsed(), Duration::from_secs(9 + 60));
     }
 
     #[tokio::test(start_paused = true)]

@@ -10,6 +10,7 @@ mod lifetime;
 mod not_grpc;
 mod router;
 mod threads;
+mod timer;
 
 use std::fmt;
 use std::future::Future;
@@ -22,7 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -63,6 +64,8 @@ pub struct Server {
 struct Serving {
     router: Router,
     config: Config,
+    /// Places for the calls of all connections.
+    places: Arc<Semaphore>,
     /// Whether calls were cut off at the drain limit.
     cut: AtomicBool,
 }
@@ -196,6 +199,9 @@ impl Server {
             .map_err(|text| io::Error::new(io::ErrorKind::InvalidInput, text))?;
         Ok(Arc::new(Serving {
             router,
+            places: Arc::new(Semaphore::new(
+                self.config.max_concurrent_calls.min(Semaphore::MAX_PERMITS),
+            )),
             config: self.config,
             cut: AtomicBool::new(false),
         }))

@@ -45,6 +45,8 @@ pub(crate) struct Flush<Io>(Arc<Mutex<Inner<Io>>>);
 struct Inner<Io> {
     socket: Io,
     buffer: BytesMut,
+    /// Bytes that the socket has taken.
+    written: u64,
 }
 
 /// Wraps `socket`: the first half is for h2, the second for the task that drives it.
@@ -52,6 +54,7 @@ pub(crate) fn gather<Io>(socket: Io) -> (Gathered<Io>, Flush<Io>) {
     let inner = Arc::new(Mutex::new(Inner {
         socket,
         buffer: BytesMut::new(),
+        written: 0,
     }));
     (Gathered(Arc::clone(&inner)), Flush(inner))
 }
@@ -65,10 +68,24 @@ impl<Io: AsyncWrite + Unpin> Flush<Io> {
     }
 }
 
+/// How the writing goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Writing {
+    /// Bytes that the socket has taken.
+    pub(crate) written: u64,
+    /// Whether there are more.
+    pub(crate) waits: bool,
+}
+
 impl<Io> Flush<Io> {
-    /// Looks at the socket itself.
-    pub(crate) fn with_socket<T>(&self, look: impl FnOnce(&mut Io) -> T) -> T {
-        look(&mut lock(&self.0).socket)
+    /// Looks at the socket itself, and at how the writing goes.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&mut Io, Writing) -> T) -> T {
+        let mut inner = lock(&self.0);
+        let writing = Writing {
+            written: inner.written,
+            waits: !inner.buffer.is_empty(),
+        };
+        look(&mut inner.socket, writing)
     }
 }
 
@@ -93,6 +110,7 @@ impl<Io: AsyncWrite + Unpin> Inner<Io> {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.buffer.advance(written);
+            self.written += written as u64;
         }
         Poll::Ready(Ok(()))
     }

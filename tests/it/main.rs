@@ -1,5 +1,6 @@
 //! The integration tests: one binary, a file for each behaviour.
 //!
+//! - `bounds`: clients that stall, calls that are too many
 //! - `cli`: the built binary, as a user runs it
 //! - `client`: our client against our server and against a raw h2 peer
 //! - `gateway`: the HTTP front, seen by a raw HTTP client
@@ -14,6 +15,7 @@
 
 #[cfg(feature = "app")]
 mod backend;
+mod bounds;
 #[cfg(feature = "tls")]
 mod certificates;
 #[cfg(feature = "app")]

@@ -1,0 +1,250 @@
+//! What a server does to clients that stall and to calls that are too many: on raw frames, with a clock that does not wait.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use streamway::server::{Config, Server};
+use streamway::transport::Listener;
+use tokio::io::{DuplexStream, duplex};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
+
+use crate::raw::frame::{Frame, kind, setting};
+use crate::raw::hpack::Headers;
+use crate::raw::peer::Peer;
+use crate::support::{Fixture, frame};
+
+type Client = Peer<DuplexStream>;
+
+/// RFC 9113, section 7.
+const CANCEL: u32 = 8;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_opens_no_window_loses_its_call_and_the_next_is_served() {
+    // Nothing of the first message, and half of it.
+    for window in [0, 500] {
+        let server = serve(Config::default());
+        let settings = [(setting::INITIAL_WINDOW_SIZE, window)];
+        let mut client = server.connect(&settings).await;
+        let begun = Instant::now();
+        client.call(1, "/t.T/Forever", &[], Some(b"x")).await;
+        match window {
+            0 => assert_eq!(client.status().await.get("grpc-status"), Some("4")),
+            _ => {
+                client.head().await;
+                let reset = client.next_of(kind::RST_STREAM).await;
+                assert_eq!(reset.and_then(|reset| reset.error()), Some(CANCEL));
+            }
+        }
+        let took = begun.elapsed();
+        assert!((MINUTE..=MINUTE + MINUTE / 4).contains(&took), "{took:?}");
+        server.dropped.notified().await;
+
+        client.call(3, "/t.T/Refuse", &[], Some(b"x")).await;
+        assert_eq!(client.status().await.get("grpc-status"), Some("9"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_go_on_sending_loses_its_call() {
+    for sent in [None, Some(&b"\0\0\0\0\x05hal"[..])] {
+        let server = serve(Config::default());
+        let mut client = server.connect(&[]).await;
+        let begun = Instant::now();
+        client.call(1, "/t.T/Join", &[], None).await;
+        if let Some(half) = sent {
+            client.send(&Frame::data(1, half)).await.expect("open");
+        }
+        let status = client.status().await;
+        assert_eq!(status.get("grpc-status"), Some("4"));
+        let text = "the client neither took nor sent a byte for 60s";
+        assert_eq!(status.get("grpc-message"), Some(text));
+        assert!(
+            begun.elapsed() <= MINUTE + MINUTE / 4,
+            "{:?}",
+            begun.elapsed()
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_goes_on_slowly_keeps_its_call() {
+    let server = serve(Config::default());
+    let mut client = server.connect(&[]).await;
+    client.call(1, "/t.T/Join", &[], None).await;
+    for byte in &frame(&[7; 20])[..] {
+        tokio::time::sleep(MINUTE - MINUTE / 4).await;
+        client
+            .send(&Frame::data(1, vec![*byte]))
+            .await
+            .expect("open");
+    }
+    client
+        .send(&Frame::data(1, &b""[..]).end_stream())
+        .await
+        .expect("open");
+    let answer = client.next_of(kind::DATA).await.expect("an answer");
+    assert_eq!(answer.payload, frame(&[7; 20]));
+    assert_eq!(client.status().await.get("grpc-status"), Some("0"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_takes_longer_than_a_client_may_keeps_its_call() {
+    let mut config = Config::default();
+    config.keepalive_interval = Duration::MAX;
+    let server = serve(config);
+    let mut client = server.connect(&[]).await;
+    let begun = Instant::now();
+    client
+        .call(1, "/t.T/Hang", &[("grpc-timeout", "1H")], Some(b"x"))
+        .await;
+    assert_eq!(
+        client.status().await.get("grpc-message"),
+        Some("the deadline passed")
+    );
+    assert_eq!(begun.elapsed(), 60 * MINUTE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_takes_no_byte_is_closed_although_it_sends() {
+    let mut config = Config::default();
+    // The call by itself would end as late as the connection.
+    config.max_send_buffer_bytes = 1024 * 1024;
+    let server = serve(config);
+    let window = (setting::INITIAL_WINDOW_SIZE, 1 << 30);
+    let mut client = server.connect(&[window]).await;
+    client
+        .send(&Frame::window_update(0, 1 << 30))
+        .await
+        .expect("open");
+    let begun = Instant::now();
+    client.call(1, "/t.T/Forever", &[], Some(b"x")).await;
+    server.dropped.notified().await;
+    while client.send(&Frame::ping([0; 8])).await.is_ok() {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
+    let took = begun.elapsed();
+    assert!((MINUTE..MINUTE + MINUTE / 4).contains(&took), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_too_many_for_the_server_is_unavailable_with_pushback_until_a_place_is_free() {
+    let mut config = Config::default();
+    config.max_concurrent_calls = 2;
+    let server = serve(config);
+    let mut clients = [server.connect(&[]).await, server.connect(&[]).await];
+    for client in &mut clients {
+        client.call(1, "/t.T/Hang", &[], Some(b"x")).await;
+        server.hanging.notified().await;
+    }
+    let [first, second] = &mut clients;
+    first.call(3, "/t.T/Refuse", &[], Some(b"x")).await;
+    let status = first.status().await;
+    assert_eq!(status.get("grpc-status"), Some("14"));
+    assert_eq!(status.get("grpc-retry-pushback-ms"), Some("1000"));
+
+    second.send(&Frame::reset(1, CANCEL)).await.expect("open");
+    server.dropped.notified().await;
+    first.call(5, "/t.T/Refuse", &[], Some(b"x")).await;
+    assert_eq!(first.status().await.get("grpc-status"), Some("9"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_outlives_its_connection_is_unavailable() {
+    let mut config = Config::default();
+    config.max_connection_age = MINUTE;
+    config.max_connection_age_grace = MINUTE;
+    config.keepalive_interval = Duration::MAX;
+    let server = serve(config);
+    let mut client = server.connect(&[]).await;
+    client.call(1, "/t.T/Hang", &[], Some(b"x")).await;
+    let status = client.status().await;
+    assert_eq!(status.get("grpc-status"), Some("14"));
+    assert_eq!(
+        status.get("grpc-message"),
+        Some("the connection has reached its age")
+    );
+}
+
+fn serve(config: Config) -> Serving {
+    let (dialed, accepted) = mpsc::channel(1);
+    let fixture = Fixture::default();
+    let serving = Serving {
+        dialed,
+        hanging: Arc::clone(&fixture.hanging),
+        dropped: Arc::clone(&fixture.dropped),
+    };
+    let server = Server::new().config(config).add_service(fixture);
+    tokio::spawn(server.serve(Pipes(accepted), std::future::pending()));
+    serving
+}
+
+/// A server that is served as long as the test runs.
+struct Serving {
+    dialed: mpsc::Sender<DuplexStream>,
+    hanging: Arc<Notify>,
+    dropped: Arc<Notify>,
+}
+
+impl Serving {
+    async fn connect(&self, settings: &[(u16, u32)]) -> Client {
+        let (ours, theirs) = duplex(64 * 1024);
+        self.dialed.send(theirs).await.expect("the server runs");
+        Peer::connect(ours, settings).await.expect("HTTP/2")
+    }
+}
+
+struct Pipes(mpsc::Receiver<DuplexStream>);
+
+impl Listener for Pipes {
+    type Io = DuplexStream;
+
+    async fn accept(&mut self) -> std::io::Result<(DuplexStream, Option<SocketAddr>)> {
+        match self.0.recv().await {
+            Some(socket) => Ok((socket, None)),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Client {
+    /// Begins a call; with a `message` that is all of it.
+    async fn call(
+        &mut self,
+        stream: u32,
+        path: &str,
+        more: &[(&str, &str)],
+        message: Option<&[u8]>,
+    ) {
+        let mut headers = vec![
+            (":method", "POST"),
+            (":scheme", "http"),
+            (":path", path),
+            (":authority", "t"),
+            ("content-type", "application/grpc"),
+        ];
+        headers.extend(more);
+        let mut frames = vec![Frame::headers(stream, &headers)];
+        frames.extend(message.map(|message| Frame::data(stream, frame(message)).end_stream()));
+        self.send_all(&frames).await.expect("open");
+    }
+
+    /// The next header block that ends a stream.
+    async fn status(&mut self) -> Headers {
+        loop {
+            if let (headers, true) = self.head().await {
+                return headers;
+            }
+        }
+    }
+
+    /// The next header block, and whether it ends a stream.
+    async fn head(&mut self) -> (Headers, bool) {
+        let block = self.next_of(kind::HEADERS).await.expect("an answer");
+        let headers = self.headers(&block).await.expect("HPACK");
+        (headers, block.is_end_stream())
+    }
+}

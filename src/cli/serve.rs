@@ -28,7 +28,7 @@ use crate::objects::Images;
 use crate::proto;
 use crate::proto::stream_service::{SERVICE_NAME, StreamServiceServer};
 use crate::reflection::Reflection;
-use crate::server::{Drained, Server};
+use crate::server::{Config, Drained, Server};
 use crate::service::Streams;
 use crate::store::OrderStore;
 use crate::store::folder::DataFolder;
@@ -94,6 +94,25 @@ pub(super) struct Serve {
         value_name = "BYTES"
     )]
     max_send_message_bytes: MessageBytes,
+
+    /// Most calls in hand at once, over all connections
+    #[arg(
+        long,
+        env = "STREAMWAY_MAX_CONCURRENT_CALLS",
+        default_value_t = Config::default().max_concurrent_calls,
+        value_name = "N"
+    )]
+    max_concurrent_calls: usize,
+
+    /// How long a client may neither take nor send a byte in a call that waits for it, such as 30s or 5m
+    #[arg(
+        long,
+        env = "STREAMWAY_STALL_TIMEOUT",
+        default_value = "1m",
+        value_name = "DURATION",
+        value_parser = duration
+    )]
+    stall_timeout: Duration,
 
     /// Threads that serve gRPC; unless told otherwise one for each core
     #[arg(long, env = "STREAMWAY_THREADS", default_value_t = cores(), value_name = "N")]
@@ -208,10 +227,16 @@ impl Serve {
         let limits = MessageLimits::default()
             .recv(self.max_recv_message_bytes.get())
             .send(self.max_send_message_bytes.get());
+        let config = Config {
+            max_concurrent_calls: self.max_concurrent_calls,
+            stall_timeout: self.stall_timeout,
+            drain_timeout: self.drain_timeout,
+            ..Config::default()
+        };
         Server::new()
+            .config(config)
             // Other services must work whatever the size of the service's messages: grpcurl asks them first.
             .service_limits(SERVICE_NAME, limits)
-            .drain_timeout(self.drain_timeout)
             .add_service(service)
     }
 
@@ -278,9 +303,11 @@ impl fmt::Display for Banner<'_> {
         )?;
         writeln!(
             f,
-            "  limits  messages received {} bytes, sent {} bytes; drain {}",
+            "  limits  messages received {} bytes, sent {} bytes; {} calls; stall {}, drain {}",
             serve.max_recv_message_bytes,
             serve.max_send_message_bytes,
+            serve.max_concurrent_calls,
+            format_duration(serve.stall_timeout),
             format_duration(serve.drain_timeout)
         )?;
         write!(

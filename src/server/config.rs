@@ -96,10 +96,15 @@ impl Config {
             .max_send_buffer_size(self.max_send_buffer_bytes)
             .initial_window_size(self.stream_window_bytes)
             .initial_connection_window_size(self.connection_window_bytes)
+            .max_pending_accept_reset_streams(RESETS_AT_ONCE)
             .data_frame_budget(DATA_FRAME_BUDGET * self.connection_window_bytes as usize);
         builder
     }
 }
+
+/// Calls that may be cancelled before they were looked at. 200: as many as `transport::guard` lets a client cancel at
+/// once; h2's default of 20 closes the connection of a client that gives up on many calls together.
+const RESETS_AT_ONCE: usize = 200;
 
 /// h2 charges up to 256 bytes for each unread small DATA frame, and ends the connection when the budget is spent.
 /// grpc-go sends one frame for each message; with h2's default 130 unread ones do it. Fifty connection windows: as many

@@ -305,7 +305,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Serve<Io> {
         let head = match RequestHead::parse(&parts.method, parts.headers) {
             Ok(head) => head,
             Err(Rejection::NotGrpc(why)) => {
-                return Some(not_grpc::answer(why, body, respond));
+                return Some(not_grpc::answer(why, &parts.method, body, respond));
             }
             Err(Rejection::Status(content_type, status)) => {
                 refuse(respond, content_type, &status);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::SendResponse;
+use http::Method;
 use tokio::time::timeout;
 
 use super::CallFuture;
@@ -27,16 +28,21 @@ pub(super) const HTTP1_ANSWER: &[u8] = b"HTTP/1.1 505 HTTP Version Not Supported
 /// Answers `why`.
 pub(super) fn answer(
     why: NotGrpc,
+    method: &Method,
     mut body: RecvStream,
     mut respond: SendResponse<Bytes>,
 ) -> CallFuture {
+    // An answer to HEAD has no body, by RFC 9110, section 9.3.2.
+    let bodiless = method == Method::HEAD;
     Box::pin(async move {
         if let Ok(Err(error)) = timeout(BODY_TIMEOUT, read(&mut body)).await {
             // h2 has answered already, with a reset.
             return tracing::debug!(%error, "a request that is no gRPC failed");
         }
         let (response, text) = why.into_response();
-        if let Ok(mut stream) = respond.send_response(response, false) {
+        if let Ok(mut stream) = respond.send_response(response, bodiless)
+            && !bodiless
+        {
             // Fails only when the peer has left.
             let _ = stream.send_data(Bytes::from_static(text.as_bytes()), true);
         }

@@ -26,7 +26,9 @@ fn a_server_makes_its_folder_and_orders_and_says_where_to_find_them() {
         "{banner}"
     );
     assert!(
-        banner.contains("received 4194304 bytes, sent unlimited bytes; drain 30s"),
+        banner.contains(
+            "received 4194304 bytes, sent unlimited bytes; 10000 calls; stall 1m, drain 30s"
+        ),
         "{banner}"
     );
     let line = format!(

@@ -271,3 +271,42 @@ async fn a_drain_says_goaway_twice_and_a_call_in_between_is_served() {
     assert!(gone);
     timeout(LONG, served.ended()).await.expect("drained");
 }
+
+/// RFC 9110, section 9.3.2: as GET would be answered, but for the body.
+#[tokio::test]
+async fn an_answer_to_head_has_no_body() {
+    let (_served, mut peer) = connect(&[]).await;
+    for (stream, verb) in [(1, "GET"), (3, "HEAD")] {
+        let mut headers = head("/t.T/Echo");
+        headers[0].1 = verb;
+        let request = Frame::headers(stream, &headers).end_stream();
+        peer.send(&request).await.expect("open");
+        let answer = timeout(LONG, peer.next_of(kind::HEADERS)).await;
+        let answer = answer.expect("in time").expect("an answer");
+        let headers = peer.headers(&answer).await.expect("HPACK");
+        assert_eq!(headers.get(":status"), Some("405"), "{verb}");
+        assert_eq!(answer.is_end_stream(), verb == "HEAD", "{verb}");
+    }
+}
+
+/// As when the deadlines of many calls pass together.
+#[tokio::test]
+async fn a_client_that_gives_up_on_many_calls_at_once_keeps_its_connection() {
+    let (_served, mut peer) = connect(&[]).await;
+    let frames: Vec<_> = (0..150)
+        .map(|call| 2 * call + 1)
+        .flat_map(|stream| {
+            let request = Frame::headers(stream, &head("/t.T/Hang"));
+            [request, Frame::reset(stream, error::CANCEL)]
+        })
+        .collect();
+    peer.send_all(&frames).await.expect("open");
+    let echo = message(0, b"still here");
+    let request = [
+        Frame::headers(301, &head("/t.T/Echo")),
+        Frame::data(301, echo.clone()).end_stream(),
+    ];
+    peer.send_all(&request).await.expect("open");
+    let (body, status) = answer(&mut peer, 301).await;
+    assert_eq!((&body[..], status.as_str()), (&echo[..], "0"));
+}

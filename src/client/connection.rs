@@ -17,7 +17,7 @@ use super::channel::{Route, Target};
 use super::greeting::Greeting;
 use crate::call::code_of;
 use crate::status::Status;
-use crate::transport::{Flush, Gathered, gather};
+use crate::transport::{Flush, Gathered, gather, tcp};
 
 /// Drives a connection to its end.
 pub(super) type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -49,8 +49,7 @@ async fn connect(target: &Target) -> io::Result<(SendRequest<Bytes>, Driver)> {
 
 async fn dial(address: &Address) -> io::Result<TcpStream> {
     let socket = TcpStream::connect((address.host(), address.port())).await?;
-    // Writes are gathered already; waiting for more would only add latency.
-    socket.set_nodelay(true)?;
+    tcp::dialed(&socket)?;
     Ok(socket)
 }
 

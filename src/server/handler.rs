@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::CallFuture;
 use super::timer::CallTimer;
-use crate::call::{Call, Inbound, Sender, Shared, Streaming};
+use crate::call::{Call, Inbound, Sender, Shared, Streaming, expired};
 use crate::codec::Codec;
 use crate::status::Status;
 
@@ -78,7 +78,10 @@ impl Runner {
     pub async fn run(self, handler: impl Future<Output = Result<(), Status>>) {
         let timer = CallTimer::new(self.shared.facts().deadline, self.stall_timeout);
         let mut timer = pin!(timer);
-        let ended = {
+        let ended = if timer.deadline_passed() {
+            // Such as `0n`, or a call that waited in a queue: nobody waits for what the handler would do.
+            Ended::CutOff(expired())
+        } else {
             let mut handler = pin!(handler);
             poll_fn(|cx| self.poll_handler(handler.as_mut(), timer.as_mut(), cx)).await
             // The handler is dropped here: what it holds is free before the client learns of the end.

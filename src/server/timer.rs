@@ -43,6 +43,11 @@ impl CallTimer {
         }
     }
 
+    /// Whether the deadline has passed.
+    pub(super) fn deadline_passed(&self) -> bool {
+        has_passed(self.deadline)
+    }
+
     /// Pending while the call has time. `turn` is asked when it is looked at.
     pub(super) fn poll(
         self: Pin<&mut Self>,
@@ -59,10 +64,7 @@ impl CallTimer {
                 return Poll::Pending;
             };
             ready!(sleep.as_mut().poll(cx));
-            if this
-                .deadline
-                .is_some_and(|deadline| deadline <= Instant::now())
-            {
+            if has_passed(*this.deadline) {
                 return Poll::Ready(expired());
             }
             let turn = turn();
@@ -77,6 +79,10 @@ impl CallTimer {
             sleep.reset(next(*this.deadline, *this.stall_timeout));
         }
     }
+}
+
+fn has_passed(deadline: Option<Instant>) -> bool {
+    deadline.is_some_and(|deadline| deadline <= Instant::now())
 }
 
 /// When to look next.

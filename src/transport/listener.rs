@@ -4,16 +4,10 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 
-#[cfg(any(target_os = "android", target_os = "linux"))]
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 
-/// How many bytes the kernel takes before it has sent them. 128 KiB: two gathered writes, so that a fast link never waits
-/// for us. Without it a client that does not read costs as much as the kernel's largest buffer, 4 MiB on Linux, and
-/// what it does read at last is old.
-#[cfg(any(target_os = "android", target_os = "linux"))]
-const UNSENT_BYTES: u32 = 128 * 1024;
+use super::tcp;
 
 /// A source of connections.
 pub trait Listener: Send {
@@ -36,10 +30,8 @@ impl Listener for TcpListener {
 
     async fn accept(&mut self) -> io::Result<(TcpStream, Option<SocketAddr>)> {
         let (socket, peer) = Self::accept(self).await?;
-        // Writes are gathered already; waiting for more would only add latency. Fails only when the client has left.
-        let _ = socket.set_nodelay(true);
-        #[cfg(any(target_os = "android", target_os = "linux"))]
-        let _ = SockRef::from(&socket).set_tcp_notsent_lowat(UNSENT_BYTES);
+        // Fails only when the client has left, which is found out soon enough.
+        let _ = tcp::accepted(&socket);
         Ok((socket, Some(peer)))
     }
 }

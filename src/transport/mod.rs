@@ -4,6 +4,7 @@ mod guard;
 mod in_process;
 mod io;
 mod listener;
+pub(crate) mod tcp;
 #[cfg(feature = "tls")]
 mod tls;
 

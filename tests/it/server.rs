@@ -82,6 +82,19 @@ async fn an_expired_deadline_ends_a_call_that_hangs() {
     assert_eq!(answer.status(), ("4", "the deadline passed"));
 }
 
+/// Whatever the handler would do: this one answers at once.
+#[tokio::test]
+async fn a_call_whose_time_is_over_when_it_comes_is_not_begun() {
+    let client = serve_raw(Server::new(), Fixture::default()).await;
+    for timeout in ["0n", "0S", "00000000H", "1n"] {
+        let request = grpc("/t.T/Echo").header("grpc-timeout", timeout);
+        let request = request.body(()).expect("legal");
+        let answer = call(&client, request, frame(b"x")).await;
+        assert_eq!(answer.status(), ("4", "the deadline passed"), "{timeout}");
+        assert_eq!(answer.body, b"", "{timeout}");
+    }
+}
+
 #[tokio::test]
 async fn a_call_that_the_client_resets_drops_its_handler() {
     let fixture = Fixture::default();

@@ -15,12 +15,14 @@
 mod outgoing;
 mod recv;
 mod respond;
+mod room;
 mod send;
 
 pub(crate) use self::outgoing::Outgoing;
 pub(crate) use self::recv::Inbound;
 pub use self::recv::Streaming;
 pub(crate) use self::respond::{Respond, refuse};
+pub(crate) use self::room::{PUSHBACK, Room};
 pub use self::send::{Compression, Sender};
 
 use std::fmt;

@@ -14,6 +14,7 @@ use h2::RecvStream;
 use http::HeaderMap;
 
 use super::Shared;
+use super::room::{Room, Taken};
 use crate::codec::compression::decompress;
 use crate::codec::frame::FrameDecoder;
 use crate::codec::{Codec, Encoding, Payload, RawMessage};
@@ -26,6 +27,8 @@ pub(crate) struct Inbound {
     frames: FrameDecoder,
     encoding: Encoding,
     max_recv_bytes: usize,
+    /// What the unfinished message takes; without bound when there is none.
+    room: Option<Taken>,
     /// What an h2 error means to this role.
     status_of: fn(&h2::Error) -> Status,
     /// Bytes taken from h2 whose window credit was not given back.
@@ -49,6 +52,7 @@ impl Inbound {
             frames: FrameDecoder::new(max_recv_bytes),
             encoding,
             max_recv_bytes,
+            room: None,
             status_of,
             uncredited: 0,
             compressed: false,
@@ -56,6 +60,12 @@ impl Inbound {
             messages: 0,
             bytes: 0,
         }
+    }
+
+    /// Shares `room` with other calls.
+    pub(crate) fn within(mut self, room: &Room) -> Self {
+        self.room = Some(room.take());
+        self
     }
 
     /// The next message of what has come; `None` when it is not there, or not whole.
@@ -79,7 +89,10 @@ impl Inbound {
     /// Waits for more bytes; false when the stream has ended, between two messages.
     pub(crate) fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Status>> {
         // The consumer waits for more, so it is done with everything before; what is left in the decoder is one
-        // unfinished message, which the receive limit bounds.
+        // unfinished message, which the receive limit bounds, and those of all calls together the room.
+        if let Some(room) = &mut self.room {
+            room.resize(self.frames.buffered())?;
+        }
         self.give_credit();
         Poll::Ready(match ready!(self.body.poll_data(cx)) {
             Some(Ok(chunk)) => {

@@ -24,6 +24,10 @@ pub struct Config {
     /// docs/operations.md. A further one ends with UNAVAILABLE, and with a second of pushback, which clients keep
     /// before they try again.
     pub max_concurrent_calls: usize,
+    /// Bytes of messages that have not arrived whole, of all calls together; a call has 64 KiB beside. 256 MiB: sixty
+    /// of the default's largest. Over it the call that takes more ends with RESOURCE_EXHAUSTED and a second of pushback. As
+    /// much as the largest receive limit, when that is more.
+    pub max_unfinished_bytes: usize,
     /// Largest header block taken, in bytes as RFC 9113 counts them. 16 KiB: twice what gRPC suggests, and
     /// a flood of CONTINUATION frames is cut after a few times that.
     pub max_header_list_bytes: u32,
@@ -68,6 +72,7 @@ impl Default for Config {
             encoding: Encoding::Identity,
             max_concurrent_streams: 1000,
             max_concurrent_calls: 10_000,
+            max_unfinished_bytes: 256 * 1024 * 1024,
             max_header_list_bytes: 16 * 1024,
             max_send_header_list_bytes: 8 * 1024,
             max_send_buffer_bytes: 32 * 1024,

@@ -23,7 +23,7 @@ use super::handler::Rpc;
 use super::lifetime::{Due, Lifetime, Seen};
 use super::not_grpc::{self, HTTP1_ANSWER};
 use super::{CallFuture, Serving};
-use crate::call::{Facts, Inbound, Link, Phase, Respond, Shared, refuse, status_of};
+use crate::call::{Facts, Inbound, Link, PUSHBACK, Phase, Respond, Shared, refuse, status_of};
 use crate::metadata::Metadata;
 use crate::protocol::{Rejection, RequestHead, exact_path};
 use crate::status::Status;
@@ -35,9 +35,6 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection that has no more calls may take to be closed by its client, one whose calls were cut off to
 /// take their statuses, and any to take the last that is said to it. One second: a few round trips anywhere.
 const CLOSE_GRACE: Duration = Duration::from_secs(1);
-
-/// When a client may try a call again for which there was no place. One second: places come free all the time.
-const PUSHBACK: Duration = Duration::from_secs(1);
 
 /// Serves one connection to its end.
 pub(super) async fn serve<Io>(
@@ -321,7 +318,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Serve<Io> {
             refuse(respond, head.content_type, &overloaded());
             return None;
         };
-        let inbound = Inbound::new(body, head.encoding, route.limits.max_recv_bytes, status_of);
+        let inbound = Inbound::new(body, head.encoding, route.limits.max_recv_bytes, status_of)
+            .within(&self.serving.room);
         let respond = Respond::new(
             respond,
             head.content_type,

@@ -31,7 +31,7 @@ pub use self::config::Config;
 pub use self::handler::{Rpc, Runner};
 use self::router::{Override, Router};
 use self::threads::Threads;
-use crate::call::Phase;
+use crate::call::{Phase, Room};
 use crate::codec::MessageLimits;
 use crate::method::Method;
 use crate::transport::Listener;
@@ -66,6 +66,8 @@ struct Serving {
     config: Config,
     /// Places for the calls of all connections.
     places: Arc<Semaphore>,
+    /// For their unfinished messages.
+    room: Room,
     /// Whether calls were cut off at the drain limit.
     cut: AtomicBool,
 }
@@ -198,6 +200,11 @@ impl Server {
         let router = Router::new(&self.services, self.config.limits, &self.overrides)
             .map_err(|text| io::Error::new(io::ErrorKind::InvalidInput, text))?;
         Ok(Arc::new(Serving {
+            room: Room::new(
+                self.config
+                    .max_unfinished_bytes
+                    .max(router.max_recv_bytes()),
+            ),
             router,
             places: Arc::new(Semaphore::new(
                 self.config.max_concurrent_calls.min(Semaphore::MAX_PERMITS),

@@ -76,6 +76,15 @@ impl Router {
         Ok(Self { routes })
     }
 
+    /// The largest message that any method takes.
+    pub(super) fn max_recv_bytes(&self) -> usize {
+        let limits = self
+            .routes
+            .values()
+            .map(|route| route.limits.max_recv_bytes);
+        limits.max().unwrap_or(0)
+    }
+
     pub(super) fn find(&self, path: &str) -> Option<&Route> {
         self.routes.get(path)
     }

@@ -7,6 +7,7 @@
 mod certificates;
 mod drain;
 mod exports;
+mod faults;
 mod judges;
 mod limits;
 mod memory;
@@ -15,6 +16,7 @@ mod proxies;
 mod records;
 mod servers;
 mod service;
+mod soak;
 mod streams;
 mod support;
 mod uploads;

@@ -3,6 +3,7 @@
 //! In: how to start them. Out: where they listen. Each has any free port, and ends with its test.
 
 use std::path::Path;
+use std::process::Command;
 
 use super::support::{Running, program};
 
@@ -18,10 +19,19 @@ pub(crate) struct Serve {
 impl Serve {
     /// Starts it on this data folder. It listens when this returns.
     pub(crate) fn start(data: &Path, more: &[&str]) -> Self {
+        Self::within("", data, more)
+    }
+
+    /// The same behind what a shell does first, such as `ulimit -n 40`.
+    pub(crate) fn within(limits: &str, data: &Path, more: &[&str]) -> Self {
         let data = data.to_str().expect("UTF-8");
         let ports = ["--grpc-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0"];
         let args = [&["serve", "--data-dir", data][..], &ports, more].concat();
-        let running = Running::start(program("STREAMWAY", &args));
+        let serve = program("STREAMWAY", &args);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{limits}\nexec \"$0\" \"$@\"")]);
+        shell.arg(serve.get_program()).args(serve.get_args());
+        let running = Running::start(shell);
         let addr = running.said("gRPC    ");
         let addr = addr.split_once(' ').expect("and its threads").0.to_owned();
         let http = host(&running.said("HTTP    "));

@@ -70,6 +70,11 @@ impl Running {
         }
     }
 
+    /// Adds to its longest life.
+    pub(crate) fn live_longer(&mut self, time: Duration) {
+        self.until += time;
+    }
+
     /// The next line on stdout.
     pub(crate) fn line(&self) -> String {
         self.lines()
@@ -97,7 +102,7 @@ impl Running {
         assert!(kill.expect("there is a kill").success());
     }
 
-    /// A line of what Linux says of its memory, such as `VmHWM`, in KiB.
+    /// A number that Linux says of it, such as `VmHWM`, in KiB when it is of memory.
     pub(crate) fn memory_kib(&self, name: &str) -> u64 {
         let path = format!("/proc/{}/status", self.child.id());
         let status = fs::read_to_string(path).expect("it runs");
@@ -111,6 +116,25 @@ impl Running {
             })
             .and_then(|kib| kib.parse().ok())
             .expect("a number of kB")
+    }
+
+    /// How many files and sockets it has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        let folder = format!("/proc/{}/fd", self.child.id());
+        fs::read_dir(folder).expect("it runs").count()
+    }
+
+    /// How much CPU time it has taken.
+    pub(crate) fn cpu(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()));
+        let stat = stat.expect("it runs");
+        // The name, the second field, may hold anything; behind it time as a user is the 12th, as the system the 13th.
+        let (_, fields) = stat.rsplit_once(')').expect("a name");
+        let ticks = fields.split_whitespace().skip(11).take(2);
+        let ticks: u64 = ticks
+            .map(|ticks| ticks.parse::<u64>().expect("a number"))
+            .sum();
+        Duration::from_millis(ticks * 10)
     }
 
     /// Waits for the end.

@@ -14,7 +14,7 @@ fn endless(addr: &str) -> Running {
 }
 
 /// The sizes of all files in a folder and the folders in it. What vanishes meanwhile does not count.
-fn sizes(folder: &Path) -> Vec<u64> {
+pub(crate) fn sizes(folder: &Path) -> Vec<u64> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries
         .flat_map(|entry| match entry.metadata() {

@@ -153,6 +153,40 @@ async fn a_call_too_many_for_the_server_is_unavailable_with_pushback_until_a_pla
 }
 
 #[tokio::test(start_paused = true)]
+async fn messages_of_which_the_last_byte_is_missing_share_what_the_server_has_for_them() {
+    const HALF: usize = 512 * 1024;
+    let mut config = Config::default();
+    config.limits = config.limits.recv(2 * HALF);
+    config.max_unfinished_bytes = 3 * HALF;
+    // So that nobody waits for a window.
+    config.stream_window_bytes = 1 << 22;
+    config.connection_window_bytes = 1 << 23;
+    let server = serve(config);
+    let mut client = server.connect(&[]).await;
+    let message = frame(&[7; 2 * HALF]);
+    let (almost, rest) = message.split_at(2 * HALF);
+    for stream in [1, 3] {
+        client.call(stream, "/t.T/Refuse", &[], None).await;
+        for part in almost.chunks(8 * 1024) {
+            client
+                .send(&Frame::data(stream, part.to_vec()))
+                .await
+                .expect("open");
+        }
+    }
+    let status = client.status().await;
+    assert_eq!(status.get("grpc-status"), Some("8"));
+    let text = "the server holds as many unfinished messages as it takes";
+    assert_eq!(status.get("grpc-message"), Some(text));
+    assert_eq!(status.get("grpc-retry-pushback-ms"), Some("1000"));
+
+    // The first call goes on, and what the second held is free.
+    let rest = Frame::data(1, rest.to_vec());
+    client.send(&rest.end_stream()).await.expect("open");
+    assert_eq!(client.status().await.get("grpc-status"), Some("9"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_call_that_outlives_its_connection_is_unavailable() {
     let mut config = Config::default();
     config.max_connection_age = MINUTE;

@@ -44,7 +44,7 @@ pub enum UploadError {
 
 impl UploadError {
     /// The error of the operating system below, when there is one.
-    fn io_kind(&self) -> Option<io::ErrorKind> {
+    fn io_error(&self) -> Option<&io::Error> {
         let Self::Storage(error) = self else {
             return None;
         };
@@ -56,12 +56,20 @@ impl UploadError {
                     Some(inner) => Some(inner),
                     None => outer.source(),
                 },
-                Some(found) => return Some(found.kind()),
+                Some(found) => return Some(found),
                 None => cause.source(),
             };
         }
         None
     }
+}
+
+/// ENFILE and EMFILE, the same numbers on every Unix; the standard library has no kind for them.
+const OUT_OF_FILES: [i32; 2] = [23, 24];
+
+fn is_out_of_files(error: &io::Error) -> bool {
+    let number = error.raw_os_error();
+    cfg!(unix) && number.is_some_and(|number| OUT_OF_FILES.contains(&number))
 }
 
 impl From<object_store::Error> for UploadError {
@@ -132,17 +140,20 @@ impl From<&UploadError> for Status {
             UploadError::TooManyFiles
             | UploadError::TooLongAnswer
             | UploadError::TooManyUploads => Self::resource_exhausted(error.to_string()),
-            UploadError::Storage(_) => match error.io_kind() {
-                Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+            UploadError::Storage(_) => match error.io_error().map(|error| (error.kind(), error)) {
+                Some((_, error)) if is_out_of_files(error) => {
+                    Self::resource_exhausted("the server has too many files open: try again later")
+                }
+                Some((io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded, _)) => {
                     Self::resource_exhausted("the server has no room for the files")
                 }
-                Some(io::ErrorKind::FileTooLarge) => {
+                Some((io::ErrorKind::FileTooLarge, _)) => {
                     Self::resource_exhausted("the file is larger than the server's storage takes")
                 }
-                Some(io::ErrorKind::InvalidFilename) => Self::invalid_argument(
+                Some((io::ErrorKind::InvalidFilename, _)) => Self::invalid_argument(
                     "the server's storage does not take the name of the file",
                 ),
-                Some(kind) => Self::internal(format!(
+                Some((kind, _)) => Self::internal(format!(
                     "the server's storage failed ({kind}): its log says where"
                 )),
                 None => Self::unavailable("the server's storage failed: its log says how"),
@@ -173,6 +184,8 @@ mod tests {
                 assert_eq!(Status::from(&error).code(), code, "{error}");
             }
         }
+        let full = UploadError::from(io::Error::from_raw_os_error(OUT_OF_FILES[1]));
+        assert_eq!(Status::from(&full).code(), Code::ResourceExhausted);
         let unknown = object_store::Error::NotImplemented {
             operation: "put".into(),
             implementer: "test".into(),

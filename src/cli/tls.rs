@@ -74,9 +74,9 @@ impl Client {
     /// encrypted; when a file cannot be read.
     pub(super) fn settings(&self, address: &Address, flag: &str) -> Result<ClientTls, Failure> {
         let named = [
-            ("--ca", &self.ca),
-            ("--cert", &self.cert),
-            ("--key", &self.key),
+            ("--ca (STREAMWAY_CA)", &self.ca),
+            ("--cert (STREAMWAY_CERT)", &self.cert),
+            ("--key (STREAMWAY_KEY)", &self.key),
         ];
         let named = named.into_iter().find(|(_, file)| file.is_some());
         if let (Scheme::Cleartext, Some((name, _))) = (address.scheme(), named) {

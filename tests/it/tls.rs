@@ -4,6 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,6 +56,12 @@ async fn refused(channel: &Channel) -> String {
     let status = call(channel).await.expect_err("no connection");
     assert_eq!(status.code(), Code::Unavailable, "{status}");
     status.message().to_owned()
+}
+
+/// Connects until a call goes through: files are looked at now and then.
+async fn taken_up(channel: impl Fn() -> Channel) {
+    let tries = async { while call(&channel()).await.is_err() {} };
+    timeout(LONG, tries).await.expect("taken up");
 }
 
 #[tokio::test]
@@ -219,25 +226,98 @@ async fn a_new_certificate_is_taken_up_and_a_bad_one_is_not_and_calls_go_on() {
         Some(&message)
     );
 
-    let pair = second.vouch("127.0.0.1");
-    write(&pair);
-    call(&trusting(&second)).await.expect("the new one");
+    write(&second.vouch("127.0.0.1"));
+    taken_up(|| trusting(&second)).await;
     refused(&trusting(&first)).await;
 
+    // What is seen of a bad one is in `cli::tls`, where there is a log to wait for.
     fs::write(&key, &first.vouch("127.0.0.1").key).expect("writable");
     call(&trusting(&second)).await.expect("another's key");
     fs::remove_file(&certificate).expect("there");
     call(&trusting(&second)).await.expect("no file");
-    fs::write(&certificate, "no certificate").expect("writable");
-    call(&trusting(&second)).await.expect("no certificate");
     write(&first.vouch("127.0.0.1"));
-    call(&trusting(&first)).await.expect("good again");
+    taken_up(|| trusting(&first)).await;
 
     exchange.send(&message).await.expect("the call goes on");
     assert_eq!(
         exchange.message().await.expect("OK").as_ref(),
         Some(&message)
     );
+}
+
+#[tokio::test]
+async fn whom_a_server_lets_in_changes_with_its_file() {
+    let (servers, old, new) = (
+        Authority::new("servers"),
+        Authority::new("old"),
+        Authority::new("new"),
+    );
+    let folder = tempfile::tempdir().expect("writable");
+    let [certificate, key, ca] =
+        ["cert.pem", "key.pem", "ca.pem"].map(|name| folder.path().join(name));
+    servers.vouch("127.0.0.1").write(&certificate, &key);
+    fs::write(&ca, old.pem()).expect("writable");
+    let tls = ServerTls::from_files(&certificate, &key, Some(&ca)).expect("a pair");
+    let (_served, addr) = serve(tls).await;
+    let showing = |authority: &Authority| {
+        let pair = authority.vouch("client");
+        let tls = ClientTls::new().ca_pem(servers.pem());
+        channel(addr, tls.identity_pem(pair.certificate, pair.key))
+    };
+    call(&showing(&old)).await.expect("let in");
+    refused(&showing(&new)).await;
+    fs::write(&ca, new.pem()).expect("writable");
+    taken_up(|| showing(&new)).await;
+    refused(&showing(&old)).await;
+}
+
+#[tokio::test]
+async fn a_channel_takes_up_new_files_for_its_next_connection() {
+    let (servers, clients, strangers) = (
+        Authority::new("servers"),
+        Authority::new("clients"),
+        Authority::new("strangers"),
+    );
+    let (_served, addr) = serve(server_tls(&servers.vouch("127.0.0.1"), Some(&clients))).await;
+    let folder = tempfile::tempdir().expect("writable");
+    let [certificate, key, ca] =
+        ["cert.pem", "key.pem", "ca.pem"].map(|name| folder.path().join(name));
+    strangers.vouch("client").write(&certificate, &key);
+    fs::write(&ca, strangers.pem()).expect("writable");
+    let tls = ClientTls::new().ca_file(&ca).expect("a file");
+    let tls = tls.identity_files(&certificate, &key).expect("files");
+    let channel = channel(addr, tls);
+    let text = refused(&channel).await;
+    assert!(text.contains("UnknownIssuer"), "{text}");
+
+    fs::write(&ca, servers.pem()).expect("writable");
+    clients.vouch("client").write(&certificate, &key);
+    let message = RawMessage(Bytes::from_static(b"ab"));
+    let call = channel.unary::<_, RawMessage>(REVERSE, message);
+    let answer = timeout(LONG, call.wait_for_ready().send()).await;
+    assert_eq!(answer.expect("taken up").expect("OK").0, "ba");
+}
+
+#[tokio::test]
+async fn a_file_that_keeps_its_reader_waiting_keeps_no_client_waiting() {
+    let (first, second) = (Authority::new("first"), Authority::new("second"));
+    let folder = tempfile::tempdir().expect("writable");
+    let certificate = folder.path().join("cert.pem");
+    let key = folder.path().join("key.pem");
+    first.vouch("127.0.0.1").write(&certificate, &key);
+    let tls = ServerTls::from_files(&certificate, &key, None).expect("a pair");
+    let (_served, addr) = serve(tls).await;
+    let trusting = |authority: &Authority| channel(addr, ClientTls::new().ca_pem(authority.pem()));
+
+    // Opened, a pipe waits for a writer.
+    fs::remove_file(&key).expect("there");
+    let made = Command::new("mkfifo").arg(&key).status();
+    assert!(made.expect("there is mkfifo").success());
+    call(&trusting(&first)).await.expect("served");
+
+    fs::remove_file(&key).expect("there");
+    second.vouch("127.0.0.1").write(&certificate, &key);
+    taken_up(|| trusting(&second)).await;
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! A client's side of TLS: whom it trusts, and the certificate that it shows.
 
 use std::fmt;
-use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,27 +11,38 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{self, ClientConfig, InvalidMessage, RootCertStore};
 
-use super::{ALPN_H2, about, certificates, invalid, no_pair, private_key, provider, roots};
+use super::pem::Pem;
+use super::watched::{Settings, Watched};
+use super::{ALPN_H2, invalid, provider};
 
 /// Whom a client trusts, and the certificate that it shows. By default it trusts what the system trusts (on Unix the
 /// variables `SSL_CERT_FILE` and `SSL_CERT_DIR` say what that is) and shows none.
+///
+/// A channel looks at the files that these came from once a second, by a thread that lasts as long as the channel: new
+/// ones are used from then on, for new connections, and ones that cannot be used change nothing but a line in the log.
 #[derive(Clone, Default)]
 pub struct ClientTls {
-    /// PEM, in place of the system's.
-    ca: Option<Vec<u8>>,
-    identity: Option<Identity>,
+    pems: Pems,
     server_name: Option<String>,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Default, PartialEq)]
+struct Pems {
+    /// In place of the system's.
+    ca: Option<Pem>,
+    identity: Option<Identity>,
+}
+
+#[derive(Clone, PartialEq)]
 struct Identity {
-    certificate: Vec<u8>,
-    key: Vec<u8>,
+    certificate: Pem,
+    key: Pem,
 }
 
 /// A client's side, checked and ready for one server.
+#[derive(Debug)]
 pub(crate) struct Connector {
-    tls: TlsConnector,
+    tls: Watched<TlsConnector>,
     server_name: ServerName<'static>,
 }
 
@@ -45,7 +55,7 @@ impl ClientTls {
     /// Trusts what the certificates in this PEM text vouch for, and nothing else.
     #[must_use]
     pub fn ca_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.ca = Some(pem.into());
+        self.pems.ca = Some(Pem::new(CA, pem));
         self
     }
 
@@ -53,8 +63,9 @@ impl ClientTls {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn ca_file(self, path: &Path) -> io::Result<Self> {
-        Ok(self.ca_pem(fs::read(path).map_err(about(path.display()))?))
+    pub fn ca_file(mut self, path: &Path) -> io::Result<Self> {
+        self.pems.ca = Some(Pem::of_file(CA, path)?);
+        Ok(self)
     }
 
     /// Shows a server that asks this certificate, followed by those that vouch for it if there are any. Both are PEM.
@@ -64,9 +75,9 @@ impl ClientTls {
         certificate: impl Into<Vec<u8>>,
         key: impl Into<Vec<u8>>,
     ) -> Self {
-        self.identity = Some(Identity {
-            certificate: certificate.into(),
-            key: key.into(),
+        self.pems.identity = Some(Identity {
+            certificate: Pem::new(CERTIFICATE, certificate),
+            key: Pem::new(KEY, key),
         });
         self
     }
@@ -75,9 +86,12 @@ impl ClientTls {
     ///
     /// # Errors
     /// When a file cannot be read.
-    pub fn identity_files(self, certificate: &Path, key: &Path) -> io::Result<Self> {
-        let read = |path: &Path| fs::read(path).map_err(about(path.display()));
-        Ok(self.identity_pem(read(certificate)?, read(key)?))
+    pub fn identity_files(mut self, certificate: &Path, key: &Path) -> io::Result<Self> {
+        self.pems.identity = Some(Identity {
+            certificate: Pem::of_file(CERTIFICATE, certificate)?,
+            key: Pem::of_file(KEY, key)?,
+        });
+        Ok(self)
     }
 
     /// The name that the server's certificate must have, in place of the host in its address.
@@ -89,8 +103,34 @@ impl ClientTls {
 
     /// Checks everything, for a server at `host`.
     pub(crate) fn connector(&self, host: &str) -> io::Result<Connector> {
+        let name = self.server_name.as_deref().unwrap_or(host).to_owned();
+        Ok(Connector {
+            server_name: ServerName::try_from(name).map_err(invalid)?,
+            tls: Watched::new(self.pems.clone())?,
+        })
+    }
+}
+
+impl Settings for Pems {
+    type Made = TlsConnector;
+
+    fn files(&self) -> Vec<&Path> {
+        let identity = self.identity.iter();
+        let pair = identity.flat_map(|pair| [&pair.certificate, &pair.key]);
+        self.ca.iter().chain(pair).filter_map(Pem::file).collect()
+    }
+
+    fn read_again(&self) -> io::Result<Self> {
+        let identity = self.identity.as_ref();
+        Ok(Self {
+            ca: self.ca.as_ref().map(Pem::read_again).transpose()?,
+            identity: identity.map(Identity::read_again).transpose()?,
+        })
+    }
+
+    fn make(&self) -> io::Result<TlsConnector> {
         let roots = match &self.ca {
-            Some(pem) => roots(pem).map_err(about("the CA"))?,
+            Some(ca) => ca.roots()?,
             None => system_roots()?,
         };
         let builder = ClientConfig::builder_with_provider(provider())
@@ -99,20 +139,20 @@ impl ClientTls {
             .with_root_certificates(roots);
         let mut config = match &self.identity {
             None => builder.with_no_client_auth(),
-            Some(identity) => {
-                let certificate =
-                    certificates(&identity.certificate).map_err(about("the certificate"))?;
-                let key = private_key(&identity.key).map_err(about("the key"))?;
-                builder
-                    .with_client_auth_cert(certificate, key)
-                    .map_err(no_pair)?
-            }
+            Some(Identity { certificate, key }) => builder
+                .with_client_auth_cert(certificate.certificates()?, key.private_key()?)
+                .map_err(|error| key.no_pair(certificate, error))?,
         };
         config.alpn_protocols = vec![ALPN_H2.to_vec()];
-        let name = self.server_name.as_deref().unwrap_or(host).to_owned();
-        Ok(Connector {
-            tls: TlsConnector::from(Arc::new(config)),
-            server_name: ServerName::try_from(name).map_err(invalid)?,
+        Ok(TlsConnector::from(Arc::new(config)))
+    }
+}
+
+impl Identity {
+    fn read_again(&self) -> io::Result<Self> {
+        Ok(Self {
+            certificate: self.certificate.read_again()?,
+            key: self.key.read_again()?,
         })
     }
 }
@@ -123,7 +163,8 @@ impl Connector {
     /// # Errors
     /// When the server's certificate is not trusted, or it does not take `h2`.
     pub(crate) async fn connect(&self, socket: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-        let shaken = self.tls.connect(self.server_name.clone(), socket).await;
+        let tls = self.tls.current();
+        let shaken = tls.connect(self.server_name.clone(), socket).await;
         let stream = shaken.map_err(explain)?;
         match stream.get_ref().1.alpn_protocol() {
             Some(ALPN_H2) => Ok(stream),
@@ -164,19 +205,17 @@ fn system_roots() -> io::Result<RootCertStore> {
     }
 }
 
+const CA: &str = "the CA";
+const CERTIFICATE: &str = "the certificate";
+const KEY: &str = "the key";
+
 /// Without the key.
 impl fmt::Debug for ClientTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientTls")
-            .field("system_roots", &self.ca.is_none())
-            .field("identity", &self.identity.is_some())
+            .field("system_roots", &self.pems.ca.is_none())
+            .field("identity", &self.pems.identity.is_some())
             .field("server_name", &self.server_name)
             .finish()
-    }
-}
-
-impl fmt::Debug for Connector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Connector").field(&self.server_name).finish()
     }
 }

@@ -1,16 +1,11 @@
-//! A server's side of TLS: its certificate and key, whom it lets in, and new files taken up as they come.
+//! A server's side of TLS: its certificate and key, and whom it lets in.
 //!
-//! ```text
-//!   serving a pair ──handshake, the files are the same──▶ serving it
-//!                  ──the files have changed and fit──────▶ serving the new pair
-//!                  ──changed, and cannot be used─────────▶ serving the old pair; the log says why, once
-//! ```
+//! In: a socket. Out: one that speaks h2, encrypted, or none. Not here: new files (`watched`).
 
 use std::fmt;
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -20,7 +15,9 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::server::TlsStream;
 
-use super::{ALPN_H2, about, certificates, invalid, no_pair, private_key, provider, roots};
+use super::pem::Pem;
+use super::watched::{Settings, Watched};
+use super::{ALPN_H2, invalid, provider};
 use crate::transport::io::linger;
 
 /// How long a client may take for its handshake. 5 s: a few round trips anywhere; a client that connects and says nothing
@@ -32,33 +29,17 @@ const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A server's certificate and key, and which clients it lets in. Clones share it.
 ///
-/// Made of files, it looks at them at each handshake: new ones are used from then on, for new connections, and ones that
-/// cannot be used change nothing but a line in the log.
+/// Made of files, they are looked at once a second, by a thread that lasts as long as the clones: new ones are used from
+/// then on, for new connections, and ones that cannot be used change nothing but a line in the log. No handshake waits
+/// for a file.
 #[derive(Clone)]
-pub struct ServerTls(Arc<Inner>);
+pub struct ServerTls(Arc<Watched<TlsAcceptor>>);
 
-struct Inner {
-    files: Option<Files>,
-    state: Mutex<State>,
-}
-
-struct Files {
-    certificate: PathBuf,
-    key: PathBuf,
-    client_ca: Option<PathBuf>,
-}
-
-struct State {
-    /// What the files held when they were last looked at, or why they could not be read.
-    seen: Result<Pem, String>,
-    acceptor: TlsAcceptor,
-}
-
-#[derive(PartialEq)]
-struct Pem {
-    certificate: Vec<u8>,
-    key: Vec<u8>,
-    client_ca: Option<Vec<u8>>,
+#[derive(Clone, PartialEq)]
+struct Pems {
+    certificate: Pem,
+    key: Pem,
+    client_ca: Option<Pem>,
 }
 
 impl ServerTls {
@@ -72,12 +53,13 @@ impl ServerTls {
         key: &Path,
         client_ca: Option<&Path>,
     ) -> io::Result<Self> {
-        let files = Files {
-            certificate: certificate.to_owned(),
-            key: key.to_owned(),
-            client_ca: client_ca.map(Path::to_owned),
-        };
-        Self::new(files.read()?, Some(files))
+        Self::new(Pems {
+            certificate: Pem::of_file(CERTIFICATE, certificate)?,
+            key: Pem::of_file(KEY, key)?,
+            client_ca: client_ca
+                .map(|path| Pem::of_file(CLIENT_CA, path))
+                .transpose()?,
+        })
     }
 
     /// As [`ServerTls::from_files`], of what such files hold.
@@ -85,23 +67,15 @@ impl ServerTls {
     /// # Errors
     /// When they do not fit together.
     pub fn from_pem(certificate: &[u8], key: &[u8], client_ca: Option<&[u8]>) -> io::Result<Self> {
-        let pem = Pem {
-            certificate: certificate.to_vec(),
-            key: key.to_vec(),
-            client_ca: client_ca.map(<[u8]>::to_vec),
-        };
-        Self::new(pem, None)
+        Self::new(Pems {
+            certificate: Pem::new(CERTIFICATE, certificate),
+            key: Pem::new(KEY, key),
+            client_ca: client_ca.map(|pem| Pem::new(CLIENT_CA, pem)),
+        })
     }
 
-    fn new(pem: Pem, files: Option<Files>) -> io::Result<Self> {
-        let acceptor = pem.acceptor()?;
-        Ok(Self(Arc::new(Inner {
-            files,
-            state: Mutex::new(State {
-                seen: Ok(pem),
-                acceptor,
-            }),
-        })))
+    fn new(pems: Pems) -> io::Result<Self> {
+        Ok(Self(Arc::new(Watched::new(pems)?)))
     }
 
     /// Shakes hands with a client.
@@ -112,7 +86,7 @@ impl ServerTls {
     where
         Io: AsyncRead + AsyncWrite + Unpin,
     {
-        let accept = self.acceptor().accept(socket).into_fallible();
+        let accept = self.0.current().accept(socket).into_fallible();
         let stream = match timeout(HANDSHAKE_TIMEOUT, accept).await? {
             Ok(stream) => stream,
             Err((error, socket)) => {
@@ -127,86 +101,52 @@ impl ServerTls {
             _ => Err(io::Error::other("the client did not ask for h2")),
         }
     }
-
-    fn acceptor(&self) -> TlsAcceptor {
-        // A panic leaves nothing half changed: the state is replaced whole.
-        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(files) = &self.0.files {
-            state.look_at(files);
-        }
-        state.acceptor.clone()
-    }
 }
 
-impl State {
-    fn look_at(&mut self, files: &Files) {
-        let now = files.read().map_err(|error| error.to_string());
-        if now == self.seen {
-            return;
-        }
-        let acceptor = match &now {
-            Ok(pem) => pem.acceptor().map_err(|error| error.to_string()),
-            Err(error) => Err(error.clone()),
-        };
-        match acceptor {
-            Ok(acceptor) => {
-                tracing::info!(certificate = %files.certificate.display(), "a new certificate is served");
-                self.acceptor = acceptor;
-            }
-            Err(error) => tracing::warn!(
-                certificate = %files.certificate.display(),
-                error,
-                "the certificate files have changed and cannot be used; the old certificate is still served"
-            ),
-        }
-        self.seen = now;
-    }
-}
+impl Settings for Pems {
+    type Made = TlsAcceptor;
 
-impl Files {
-    fn read(&self) -> io::Result<Pem> {
-        let read = |path: &Path| fs::read(path).map_err(about(path.display()));
-        Ok(Pem {
-            certificate: read(&self.certificate)?,
-            key: read(&self.key)?,
-            client_ca: self.client_ca.as_deref().map(read).transpose()?,
+    fn files(&self) -> Vec<&Path> {
+        let pems = [&self.certificate, &self.key].into_iter();
+        pems.chain(&self.client_ca).filter_map(Pem::file).collect()
+    }
+
+    fn read_again(&self) -> io::Result<Self> {
+        Ok(Self {
+            certificate: self.certificate.read_again()?,
+            key: self.key.read_again()?,
+            client_ca: self.client_ca.as_ref().map(Pem::read_again).transpose()?,
         })
     }
-}
 
-impl Pem {
-    fn acceptor(&self) -> io::Result<TlsAcceptor> {
-        let certificate = certificates(&self.certificate).map_err(about("the certificate"))?;
-        let key = private_key(&self.key).map_err(about("the key"))?;
+    fn make(&self) -> io::Result<TlsAcceptor> {
         let builder = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(invalid)?;
         let builder = match &self.client_ca {
             None => builder.with_no_client_auth(),
             Some(client_ca) => {
-                let roots = roots(client_ca).map_err(about("the clients' CA"))?;
-                let verifier =
-                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
+                let roots = Arc::new(client_ca.roots()?);
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider());
                 builder.with_client_cert_verifier(verifier.build().map_err(invalid)?)
             }
         };
-        // Fails when the key is not the certificate's.
+        // A pair that is half written does not fit.
         let mut config = builder
-            .with_single_cert(certificate, key)
-            .map_err(no_pair)?;
+            .with_single_cert(self.certificate.certificates()?, self.key.private_key()?)
+            .map_err(|error| self.key.no_pair(&self.certificate, error))?;
         config.alpn_protocols = vec![ALPN_H2.to_vec()];
         Ok(TlsAcceptor::from(Arc::new(config)))
     }
 }
 
-/// Without the key.
+const CERTIFICATE: &str = "the certificate";
+const KEY: &str = "the key";
+const CLIENT_CA: &str = "the clients' CA";
+
+/// The files, and nothing that is in them.
 impl fmt::Debug for ServerTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut debug = f.debug_struct("ServerTls");
-        if let Some(files) = &self.0.files {
-            debug.field("certificate", &files.certificate);
-            debug.field("client_ca", &files.client_ca);
-        }
-        debug.finish_non_exhaustive()
+        f.debug_tuple("ServerTls").field(&self.0).finish()
     }
 }

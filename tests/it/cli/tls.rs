@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
+use std::time::Instant;
 
 use streamway::client::Config;
 use streamway::proto::StreamSumData;
@@ -14,6 +16,7 @@ use super::process::{Ended, Process, find, run, streamway};
 use super::serving::{Serving, folder, get, sample};
 use crate::backend::{Backend, Script};
 use crate::certificates::{Authority, Pair};
+use crate::support::LONG;
 
 /// PEM files in a folder of their own.
 struct Files(TempDir);
@@ -167,11 +170,11 @@ fn certificates_that_make_no_sense_are_errors_of_usage() {
         (&["serve", "--tls-client-ca", "ca.pem"], "--tls-cert <FILE>"),
         (
             &["health", "--ca", "ca.pem"],
-            "--ca is for an https:// server, and --addr is http://127.0.0.1:9528",
+            "--ca (STREAMWAY_CA) is for an https:// server, and --addr is http://127.0.0.1:9528",
         ),
         (
             &["gateway", "--cert", "c.pem", "--key", "c.key"],
-            "--cert is for an https:// server, and --backend is http://127.0.0.1:9528",
+            "--cert (STREAMWAY_CERT) is for an https:// server, and --backend is http://127.0.0.1:9528",
         ),
     ] {
         let ended = run(args);
@@ -215,37 +218,25 @@ fn files_that_cannot_be_used_are_named_and_nothing_is_begun() {
     let no_file = format!("{missing}: No such file");
     told(serve(&missing, &key, &[]), &["--tls-cert", &no_file]);
     told(serve(&cert, &missing, &[]), &["--tls-key", &no_file]);
-    told(
-        serve(&key, &key, &[]),
-        &["the certificate: there is no certificate in it"],
-    );
-    told(
-        serve(&cert, &cert, &[]),
-        &["the key: there is no private key in it"],
-    );
-    told(
-        serve(&cert, &other, &[]),
-        &["the key is not the certificate's"],
-    );
+    let no_certificate = format!("{key}: there is no certificate in it");
+    let no_key = format!("{cert}: there is no private key in it");
+    let no_pair = format!("{other}: the key is not the certificate's");
+    told(serve(&key, &key, &[]), &["--tls-cert", &no_certificate]);
+    told(serve(&cert, &cert, &[]), &["--tls-key", &no_key]);
+    told(serve(&cert, &other, &[]), &["--tls-key", &no_pair]);
     let ca = ["--tls-client-ca", &key];
     told(
         serve(&cert, &key, &ca),
-        &["the clients' CA: there is no certificate in it"],
+        &["--tls-client-ca", &no_certificate],
     );
     assert!(!PathBuf::from(&data).exists());
 
     told(orders(&["--ca", &missing]), &["--ca", &no_file]);
-    told(
-        orders(&["--ca", &key]),
-        &["the CA: there is no certificate in it"],
-    );
+    told(orders(&["--ca", &key]), &[&no_certificate]);
     let pair = |cert, key| orders(&["--ca", cert, "--cert", cert, "--key", key]);
     told(pair(&cert, &missing), &["--key", &no_file]);
-    told(
-        pair(&cert, &cert),
-        &["the key: there is no private key in it"],
-    );
-    told(pair(&cert, &other), &["the key is not the certificate's"]);
+    told(pair(&cert, &cert), &[&no_key]);
+    told(pair(&cert, &other), &[&no_pair]);
 }
 
 #[test]
@@ -304,20 +295,32 @@ async fn a_server_takes_up_new_files_keeps_the_old_ones_when_they_are_bad_and_cu
         .expect("the first counter");
 
     files.pair("server", &second.vouch("127.0.0.1"));
-    assert_eq!(health(&second), Some(0));
+    // The files are looked at now and then.
+    let started = Instant::now();
+    while health(&second) != Some(0) {
+        assert!(started.elapsed() < LONG);
+    }
     assert_eq!(
         health(&first),
         Some(64 + i32::from(Code::Unavailable.number()))
     );
 
+    let mut told = |why: &str| {
+        find(&mut server.stderr, |line| {
+            let told = line.contains(&format!("{key}: {why}"))
+                && line.contains("cannot be used; the old ones still are");
+            told.then_some(())
+        });
+    };
     files.write("server.key", "no key");
+    told("there is no private key in it");
     assert_eq!(health(&second), Some(0));
-    find(&mut server.stderr, |line| {
-        let told = line.contains(&cert)
-            && line.contains("there is no private key in it")
-            && line.contains("the old certificate is still served");
-        told.then_some(())
-    });
+    // Opened, a pipe waits for a writer.
+    fs::remove_file(&key).expect("there");
+    let made = Command::new("mkfifo").arg(&key).status();
+    assert!(made.expect("there is mkfifo").success());
+    told("no regular file");
+    assert_eq!(health(&second), Some(0));
 
     let number = StreamSumData {
         number: 7,

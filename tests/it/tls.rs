@@ -58,6 +58,9 @@ async fn refused(channel: &Channel) -> String {
     status.message().to_owned()
 }
 
+/// The preface of a client, and an empty SETTINGS (RFC 9113, 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
 /// Connects until a call goes through: files are looked at now and then.
 async fn taken_up(channel: impl Fn() -> Channel) {
     let tries = async { while call(&channel()).await.is_err() {} };
@@ -174,10 +177,12 @@ async fn without_alpn_h2_neither_side_goes_on() {
     let name = ServerName::try_from("127.0.0.1").expect("an address");
     let connector = TlsConnector::from(Arc::new(config));
     let mut stream = connector.connect(name, socket).await.expect("TLS is fine");
-    // Closed, and no HTTP/2 on it.
-    let mut read = Vec::new();
-    let closed = timeout(LONG, stream.read_to_end(&mut read)).await;
-    assert!(closed.is_ok() && read.is_empty(), "{read:?}");
+    // A server that took the connection would answer this with its SETTINGS. This one takes leave, as TLS says.
+    stream.write_all(PREFACE).await.expect("open");
+    let mut answer = [0; 64];
+    let read = timeout(LONG, stream.read(&mut answer)).await;
+    let read = read.expect("closed").expect("with close_notify");
+    assert!(read == 0, "{:?}", &answer[..read]);
 
     let certificate = CertificateDer::from_pem_slice(pair.certificate.as_bytes()).expect("PEM");
     let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).expect("PEM");
@@ -392,6 +397,27 @@ impl Listener for Once {
             None => std::future::pending().await,
         }
     }
+}
+
+/// A socket that is closed with unread bytes takes back what was written.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_is_not_let_in_reads_why_while_it_still_sends() {
+    let authority = Authority::new("one");
+    let (mut client, socket) = duplex(1024);
+    let server = Server::new().tls(server_tls(&authority.vouch("127.0.0.1"), None));
+    let serving = server.serve(Once(Some(socket)), std::future::pending());
+    let told = async {
+        let request = b"GET / HTTP/1.1\r\n\r\n";
+        client.write_all(request).await.expect("open");
+        let mut alert = Vec::new();
+        client.read_to_end(&mut alert).await.expect("told");
+        assert_eq!(alert[..3], [0x15, 3, 3]);
+        client.write_all(request).await.expect("still read");
+    };
+    tokio::select! {
+        () = told => {}
+        ended = serving => unreachable!("{ended:?}"),
+    };
 }
 
 #[tokio::test(start_paused = true)]

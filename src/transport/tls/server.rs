@@ -98,7 +98,10 @@ impl ServerTls {
         // rustls refuses a client that offers other protocols only; this one offered none at all.
         match stream.get_ref().1.alpn_protocol() {
             Some(ALPN_H2) => Ok(stream),
-            _ => Err(io::Error::other("the client did not ask for h2")),
+            _ => {
+                let _ = timeout(LINGER_TIMEOUT, linger(stream)).await;
+                Err(io::Error::other("the client did not ask for h2"))
+            }
         }
     }
 }

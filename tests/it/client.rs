@@ -244,25 +244,35 @@ async fn every_encoding_is_negotiated_and_a_bomb_is_cut_at_the_limit() {
 async fn negotiates(encoding: Encoding) {
     let mut config = streamway::server::Config::default();
     config.encoding = encoding;
-    let (_served, channel) = channel_to(Server::new().config(config), Fixture::default()).await;
-    let exchange = channel.bidi::<RawMessage, RawMessage>(ECHO);
-    let mut exchange = exchange.encoding(encoding).start().await.expect("served");
-    let zeros = RawMessage(Bytes::from(vec![0; 100_000]));
-    exchange.send(&zeros).await.expect("open");
-    assert_eq!(exchange.message().await.expect("OK"), Some(zeros.clone()));
-    let mut responses = exchange.finish();
-    assert!(responses.compressed());
-    assert_eq!(responses.message().await.expect("OK"), None);
-
-    let exchange = channel.bidi::<RawMessage, RawMessage>(ECHO);
-    let mut exchange = exchange
-        .limits(MessageLimits::default().recv(99_999))
-        .start()
-        .await
-        .expect("served");
-    exchange.send(&zeros).await.expect("open");
-    let status = exchange.message().await.expect_err("over the limit");
-    assert_eq!(status.code(), Code::ResourceExhausted);
+    // The size of the plain message, and a byte less: compressed it has a small part of either.
+    let (enough, less) = (
+        MessageLimits::default().recv(100_000),
+        MessageLimits::default().recv(99_999),
+    );
+    for (server_limits, limits, code) in [
+        (enough, enough, None),
+        (enough, less, Some(Code::ResourceExhausted)),
+        (less, enough, Some(Code::ResourceExhausted)),
+    ] {
+        config.limits = server_limits;
+        let server = Server::new().config(config.clone());
+        let (_served, channel) = channel_to(server, Fixture::default()).await;
+        let exchange = channel.bidi::<RawMessage, RawMessage>(ECHO);
+        let exchange = exchange.encoding(encoding).limits(limits).start();
+        let (mut requests, mut responses) = exchange.await.expect("served").split();
+        for size in [1, 100_000] {
+            let zeros = RawMessage(Bytes::from(vec![0; size]));
+            requests.send(&zeros).await.expect("open");
+            let answer = responses.message().await;
+            let expected = match code {
+                Some(code) if size > 1 => Err(code),
+                _ => Ok(Some(zeros)),
+            };
+            let answer = answer.map_err(|status| status.code());
+            assert_eq!(answer, expected, "{encoding:?}");
+            assert!(responses.compressed(), "{encoding:?}");
+        }
+    }
 }
 
 /// compression.md: for each message.

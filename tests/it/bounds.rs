@@ -48,6 +48,26 @@ async fn a_client_that_opens_no_window_loses_its_call_and_the_next_is_served() {
     }
 }
 
+/// A status behind half a message would not be read: whoever reads finds the message broken.
+#[tokio::test(start_paused = true)]
+async fn a_deadline_behind_half_a_message_is_a_reset_and_no_status() {
+    let server = serve(Config::default());
+    let mut client = server.connect(&[(setting::INITIAL_WINDOW_SIZE, 7)]).await;
+    let deadline = [("grpc-timeout", "300m")];
+    client.call(1, "/t.T/Forever", &deadline, Some(b"x")).await;
+    let (_, ended) = client.head().await;
+    assert!(!ended);
+    let mut frames = Vec::new();
+    while frames.last() != Some(&kind::RST_STREAM) {
+        let frame = client.next().await.expect("a reset");
+        if frame.stream == 1 {
+            frames.push(frame.kind);
+        }
+        assert!(frame.kind != kind::RST_STREAM || frame.error() == Some(CANCEL));
+    }
+    assert_eq!(frames, [kind::DATA, kind::RST_STREAM]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_client_that_does_not_go_on_sending_loses_its_call() {
     for sent in [None, Some(&b"\0\0\0\0\x05hal"[..])] {

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The gRPC project's interop cases between our programs and grpc-go's, both ways, in cleartext and over TLS; and the
 # compression cases, which grpc-go's client does not have, with our own client and with one on grpc-go's library. Fails
-# when a case fails or fewer ran.
+# when a case fails or fewer ran than are known here.
 #
 #   tests/interop/cases.sh GRPC_GO EXAMPLES TESTDATA INTEROP
 #       the folders of grpc-go's two programs, of ours, and of its certificates; the program of tests/interop/go
@@ -19,8 +19,12 @@ readonly COMPRESSION=(
 readonly SERVER_TLS=(--use_tls "--tls_cert_file=$TESTDATA/server1.pem" "--tls_key_file=$TESTDATA/server1.key")
 readonly CLIENT_TLS=(--use_tls --use_test_ca "--ca_file=$TESTDATA/ca.pem" --server_host_override=foo.test.google.fr)
 
+# Of the two lists, and of all runs. One more or less is meant, or a mistake.
+readonly ALL_CASES=17 ALL_COMPRESSION=4 ALL_PASSED=76
+
 logs=$(mktemp -d)
 servers=()
+total=0
 trap 'kill "${servers[@]}" 2>/dev/null || true; rm -rf "$logs"' EXIT
 
 # serve PROGRAM FLAGS…: on a port that the system chooses; sets port
@@ -39,11 +43,11 @@ serve() {
   return 1
 }
 
-# run NAME CLIENT FLAGS… -- CASES…: against the last server
+# run NAME NUMBER CLIENT FLAGS… -- CASES…: against the last server
 run() {
-  local name=$1 case passed=0
+  local name=$1 number=$2 case passed=0
   local client=()
-  shift
+  shift 2
   while [ "$1" != -- ]; do
     client+=("$1")
     shift
@@ -58,17 +62,20 @@ run() {
       tail -n 20 "$logs/case" >&2
     fi
   done
-  echo "$name: $passed of $#"
-  [ $passed = $# ]
+  echo "$name: $passed of $number"
+  [ $passed = "$number" ]
+  total=$((total + passed))
 }
 
 serve "$EXAMPLES/interop_server"
-run "grpc-go's client, our server" "$GRPC_GO/client" -- "${CASES[@]}"
-run "our client, our server, compression" "$EXAMPLES/interop_client" -- "${COMPRESSION[@]}"
-run "grpc-go's library, our server, compression" "$INTEROP" compression -- "${COMPRESSION[@]}"
+run "grpc-go's client, our server" $ALL_CASES "$GRPC_GO/client" -- "${CASES[@]}"
+run "our client, our server, compression" $ALL_COMPRESSION "$EXAMPLES/interop_client" -- "${COMPRESSION[@]}"
+run "grpc-go's library, our server, compression" $ALL_COMPRESSION "$INTEROP" compression -- "${COMPRESSION[@]}"
 serve "$EXAMPLES/interop_server" "${SERVER_TLS[@]}"
-run "grpc-go's client, our server, TLS" "$GRPC_GO/client" "${CLIENT_TLS[@]}" -- "${CASES[@]}"
+run "grpc-go's client, our server, TLS" $ALL_CASES "$GRPC_GO/client" "${CLIENT_TLS[@]}" -- "${CASES[@]}"
 serve "$GRPC_GO/server"
-run "our client, grpc-go's server" "$EXAMPLES/interop_client" -- "${CASES[@]}"
+run "our client, grpc-go's server" $ALL_CASES "$EXAMPLES/interop_client" -- "${CASES[@]}"
 serve "$GRPC_GO/server" "${SERVER_TLS[@]}"
-run "our client, grpc-go's server, TLS" "$EXAMPLES/interop_client" "${CLIENT_TLS[@]}" -- "${CASES[@]}"
+run "our client, grpc-go's server, TLS" $ALL_CASES "$EXAMPLES/interop_client" "${CLIENT_TLS[@]}" -- "${CASES[@]}"
+echo "all runs: $total of $ALL_PASSED"
+[ $total = $ALL_PASSED ]

@@ -142,7 +142,8 @@ impl Inbound {
     }
 }
 
-/// The connection's window must not leak away with calls that end early.
+/// A handler may read no more and answer on: the connection's window is not to wait for the end of its call, when h2 would
+/// give it back.
 impl Drop for Inbound {
     fn drop(&mut self) {
         self.give_credit();

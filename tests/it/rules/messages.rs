@@ -4,10 +4,11 @@ use bytes::Bytes;
 use streamway::codec::RawMessage;
 use streamway::health::Health;
 use streamway::health::proto::HealthCheckResponse;
-use streamway::server::Server;
-use streamway::{Code, MessageLimits, Method, MethodKind};
+use streamway::server::{CallFuture, Config, Rpc, Server, Service};
+use streamway::{Channel, Code, MessageLimits, Method, MethodKind};
+use tokio::time::timeout;
 
-use crate::support::{ECHO, Fixture, REVERSE, channel, channel_to, raw};
+use crate::support::{ECHO, Fixture, LONG, REVERSE, channel, channel_to, raw, serve};
 
 const MIB: usize = 1024 * 1024;
 
@@ -53,6 +54,46 @@ async fn data_that_cannot_be_decompressed_are_internal() {
     let request = request.body(()).expect("legal");
     let answer = crate::wire::call(&client, request, corrupt).await;
     assert_eq!(answer.status().0, "13");
+}
+
+/// Rule 63: the window of what a handler has read is the connection's again when it drops the stream, not when its call ends.
+#[tokio::test]
+async fn a_handler_that_reads_no_more_holds_no_window_of_its_connection() {
+    const TAKE: Method = Method::new("/t.Deaf/Take", MethodKind::Bidi);
+    struct Deaf;
+    impl Service for Deaf {
+        fn methods(&self) -> &'static [Method] {
+            &[TAKE]
+        }
+
+        fn call(&self, _: usize, rpc: Rpc) -> CallFuture {
+            Box::pin(async move {
+                let (_call, mut requests, mut responses, runner) = rpc.open();
+                let answer = async move {
+                    let message: Option<RawMessage> = requests.message().await?;
+                    assert!(message.is_some());
+                    drop(requests);
+                    responses.send(&raw(b"taken")).await?;
+                    std::future::pending().await
+                };
+                runner.run(answer).await;
+            })
+        }
+    }
+    let served = serve(Server::new().add_service(Deaf)).await;
+    let channel = Channel::connect(&served.address).expect("an address");
+    // Together more than a connection's window, each in one frame.
+    let message = RawMessage(Bytes::from(vec![7; 16_000]));
+    let calls = Config::default().connection_window_bytes / 16_000 + 10;
+    let mut open = Vec::new();
+    for _ in 0..calls {
+        let exchange = channel.bidi::<RawMessage, RawMessage>(TAKE).start();
+        let mut exchange = exchange.await.expect("served");
+        exchange.send(&message).await.expect("open");
+        let answer = timeout(LONG, exchange.message()).await;
+        assert_eq!(answer.expect("no hang").expect("OK"), Some(raw(b"taken")));
+        open.push(exchange);
+    }
 }
 
 /// Rule 19.

@@ -19,7 +19,7 @@ readonly TOOLS=$TARGET/tools
 export PATH=$TOOLS/bin:$PATH
 
 # The cases of tests/it/peers. One more or less is meant, or a mistake.
-readonly MISBEHAVING_SERVERS=252
+readonly MISBEHAVING_SERVERS=253
 
 # The lean library: no-default-features, normal dependencies, itself included.
 readonly MAX_LEAN_CRATES=39

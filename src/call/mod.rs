@@ -208,7 +208,7 @@ impl Shared {
             respond: Mutex::new(respond),
             received: Received::default(),
             ended: OnceLock::new(),
-            started: logged.then(now),
+            started: logged.then(Instant::now),
         })
     }
 
@@ -293,10 +293,6 @@ impl Drop for Shared {
 
 /// The target of the one line of log for each call.
 const LOG_TARGET: &str = "streamway::call";
-
-fn now() -> Instant {
-    Instant::now()
-}
 
 impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -119,7 +119,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Wire<Io> {
     fn poll_told(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.poll(cx) {
             Poll::Ready(closed) => Poll::Ready(Err(closed.err().unwrap_or_else(|| {
-                let text = "the server closed the connection before its SETTINGS";
+                let text = "the server closed the connection before its SETTINGS; \
+                            it may speak HTTP/1, or no HTTP/2";
                 io::Error::new(io::ErrorKind::UnexpectedEof, text)
             }))),
             Poll::Pending if self.h2.max_concurrent_send_streams() == UNTOLD => Poll::Pending,
@@ -136,16 +137,29 @@ pub(super) fn status_of(error: &h2::Error) -> Status {
         Some(_) if error.is_reset() && error.is_library() => Status::internal(format!(
             "the response breaks HTTP/2 or its headers are too large: {error}"
         )),
-        Some(reason) if error.is_reset() => Status::new(
-            code_of(reason),
-            format!("the server reset the stream with {reason:?}"),
-        ),
-        Some(reason) if error.is_go_away() => Status::unavailable(format!(
-            "the connection was closed with {reason:?}: {error}"
-        )),
+        Some(reason) if error.is_reset() => Status::new(code_of(reason), deed(error)),
+        Some(_) if error.is_go_away() => Status::unavailable(deed(error)),
         Some(_) => Status::internal(error.to_string()),
         None if error.is_io() => Status::unavailable(format!("the connection broke: {error}")),
         None => Status::unavailable(error.to_string()),
+    }
+}
+
+/// What ended a stream or its connection, in the words of HTTP/2: h2's own for NO_ERROR are "not a result of an error".
+pub(super) fn deed(error: &h2::Error) -> String {
+    match error.reason() {
+        Some(reason) if error.is_reset() => format!("the server reset the stream with {reason:?}"),
+        Some(reason) if error.is_go_away() => {
+            let who = match error.is_remote() {
+                true => "the server",
+                false => "this client",
+            };
+            let text = error.to_string();
+            // What goes with it is told in the text alone.
+            let debug = text.find(" (b\"").map_or("", |at| &text[at..]);
+            format!("{who} closed the connection with {reason:?}{debug}")
+        }
+        _ => error.to_string(),
     }
 }
 

@@ -97,7 +97,7 @@ impl<Shape> Request<Shape> {
 
     /// As [`Request::deadline`], counted from now.
     pub fn timeout(self, timeout: Duration) -> Self {
-        match now().checked_add(timeout) {
+        match Instant::now().checked_add(timeout) {
             Some(deadline) => self.deadline(deadline),
             // Further away than a clock can say: no deadline.
             None => self,
@@ -190,7 +190,7 @@ impl Dial {
         };
         let timeout = match self.options.deadline {
             None => None,
-            Some(deadline) => match deadline.checked_duration_since(now()) {
+            Some(deadline) => match deadline.checked_duration_since(Instant::now()) {
                 Some(left) if !left.is_zero() => Some(left),
                 Some(_) | None => return Err(expired()),
             },
@@ -353,12 +353,8 @@ impl<Req: Codec, Res: Codec> Request<Bidi<Req, Res>> {
 async fn streamed<Req, Res>(dial: Dial) -> Result<(Requests<Req>, Responses<Res>), Status> {
     let (response, stream) = dial.open().await?;
     let requests = Requests::new(stream, &dial.options);
-    let receive = Receive::streamed(dial, response, requests.shared());
+    let receive = Receive::streamed(&dial, response, requests.shared());
     Ok((requests, Responses::new(receive)))
-}
-
-fn now() -> Instant {
-    Instant::now()
 }
 
 impl<Shape> fmt::Debug for Request<Shape> {

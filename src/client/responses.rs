@@ -14,7 +14,7 @@ use h2::client::ResponseFuture;
 use h2::{Reason, RecvStream, SendStream};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::connection::{is_unseen, status_of};
+use super::connection::{deed, is_unseen, status_of};
 use super::request::Dial;
 use super::requests::{Body, SharedOutbound};
 use crate::call::{Inbound, expired};
@@ -115,14 +115,14 @@ impl<T: Codec> Responses<T> {
 }
 
 /// Headers ──▶ Messages ──▶ Trailers ──▶ Ended
-///   │  └── refused, unseen ──▶ Again ──▶ Headers
+///   │  └── refused, unseen ──▶ Reopening ──▶ Headers
 ///   └── Trailers-Only, and any failure at any time ──▶ Ended
 enum State {
     Headers(ResponseFuture),
     Messages(Inbound),
     /// The second is what is wrong with the messages, if anything: the server's own error goes before it.
     Trailers(Inbound, Result<(), Status>),
-    Again(Reopen),
+    Reopening(Reopen),
     Ended(Result<(), Status>),
 }
 
@@ -130,7 +130,7 @@ type Reopen =
     Pin<Box<dyn Future<Output = Result<(ResponseFuture, SendStream<Bytes>), Status>> + Send>>;
 
 /// Who sends the request.
-enum Request {
+enum Sending {
     /// This half, while it waits for the response.
     Single(Body),
     /// A task of its own.
@@ -146,7 +146,7 @@ struct Again {
 /// The untyped part of a call's receiving half.
 pub(super) struct Receive {
     state: State,
-    request: Request,
+    sending: Sending,
     /// There until the server has been heard of.
     again: Option<Again>,
     limits: MessageLimits,
@@ -161,7 +161,7 @@ pub(super) struct Receive {
     /// The last message.
     compressed: bool,
     /// The connection lives at least as long as its calls.
-    _channel: super::Channel,
+    channel: super::Channel,
 }
 
 impl Receive {
@@ -172,24 +172,24 @@ impl Receive {
         message: Bytes,
     ) -> Self {
         let body = Body::new(stream, message.clone());
-        Self {
-            state: State::Headers(response),
-            limits: dial.options.limits,
-            deadline: dial.options.deadline,
-            expiry: None,
-            unexplained: None,
-            headers: None,
-            trailers: Metadata::new(),
-            compressed: false,
-            _channel: dial.channel.clone(),
-            request: Request::Single(body),
-            again: Some(Again { dial, message }),
-        }
+        let mut receive = Self::new(&dial, response, Sending::Single(body));
+        receive.again = Some(Again { dial, message });
+        receive
     }
 
-    pub(super) fn streamed(dial: Dial, response: ResponseFuture, outbound: SharedOutbound) -> Self {
+    pub(super) fn streamed(
+        dial: &Dial,
+        response: ResponseFuture,
+        outbound: SharedOutbound,
+    ) -> Self {
+        Self::new(dial, response, Sending::Streamed(outbound))
+    }
+
+    fn new(dial: &Dial, response: ResponseFuture, sending: Sending) -> Self {
         Self {
             state: State::Headers(response),
+            sending,
+            again: None,
             limits: dial.options.limits,
             deadline: dial.options.deadline,
             expiry: None,
@@ -197,9 +197,7 @@ impl Receive {
             headers: None,
             trailers: Metadata::new(),
             compressed: false,
-            _channel: dial.channel,
-            request: Request::Streamed(outbound),
-            again: None,
+            channel: dial.channel.clone(),
         }
     }
 
@@ -244,7 +242,7 @@ impl Receive {
     }
 
     fn poll_headers(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
-        while let State::Headers(_) | State::Again(_) = &self.state {
+        while let State::Headers(_) | State::Reopening(_) = &self.state {
             ready!(self.poll_more(cx));
         }
         match &self.state {
@@ -254,7 +252,7 @@ impl Receive {
     }
 
     fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Request::Single(body) = &mut self.request {
+        if let Sending::Single(body) = &mut self.sending {
             // Ready or not: whether the server has an answer is asked below.
             let _ = body.poll_pump(cx);
         }
@@ -278,10 +276,10 @@ impl Receive {
                 let trailers = ready!(inbound.poll_trailers(cx));
                 self.on_trailers(trailers);
             }
-            State::Again(reopen) => match ready!(reopen.as_mut().poll(cx)) {
+            State::Reopening(reopen) => match ready!(reopen.as_mut().poll(cx)) {
                 Ok((response, stream)) => {
                     if let Some(Again { message, .. }) = self.again.take() {
-                        self.request = Request::Single(Body::new(stream, message));
+                        self.sending = Sending::Single(Body::new(stream, message));
                     }
                     self.state = State::Headers(response);
                 }
@@ -321,10 +319,11 @@ impl Receive {
         match &self.again {
             Some(again) => {
                 let dial = again.dial.clone();
-                self.state = State::Again(Box::pin(async move { dial.open().await }));
+                self.state = State::Reopening(Box::pin(async move { dial.open().await }));
             }
             None => self.fail(Status::unavailable(format!(
-                "the server did not take the call: {error}"
+                "the call was not taken: {}",
+                deed(error)
             ))),
         }
     }
@@ -350,7 +349,12 @@ impl Receive {
                 "the response ended without trailers",
             ))),
             Ok(Some(trailers)) => match wire::from_trailers(trailers) {
-                None => self.fail(missing(Status::unknown("the trailers have no grpc-status"))),
+                None => {
+                    // What goes beyond the limit is not there, and h2 does not say that anything did.
+                    let limit = self.channel.config().max_header_list_bytes;
+                    let text = format!("the trailers have no grpc-status within {limit} bytes");
+                    self.fail(missing(Status::unknown(text)));
+                }
                 Some((outcome, trailers)) => {
                     self.trailers = trailers;
                     self.end(outcome.and(body));
@@ -384,14 +388,15 @@ impl Receive {
     fn stop_sending(&mut self, reason: Reason) {
         self.again = None;
         let over = || Status::cancelled("the call has ended");
-        match &mut self.request {
-            Request::Single(body) => body.stop(reason),
-            Request::Streamed(outbound) => outbound.lock().stop(reason, over()),
+        match &mut self.sending {
+            Sending::Single(body) => body.stop(reason),
+            Sending::Streamed(outbound) => outbound.lock().stop(reason, over()),
         }
     }
 
     fn is_late(&self) -> bool {
-        self.deadline.is_some_and(|deadline| deadline <= now())
+        self.deadline
+            .is_some_and(|deadline| deadline <= Instant::now())
     }
 
     fn poll_expiry(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -414,10 +419,6 @@ impl Drop for Receive {
             self.stop_sending(Reason::CANCEL);
         }
     }
-}
-
-fn now() -> Instant {
-    Instant::now()
 }
 
 impl<T> fmt::Debug for Responses<T> {

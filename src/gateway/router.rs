@@ -28,7 +28,7 @@ const MAX_REQUEST_BODY_BYTES: u64 = 1024;
 
 /// Answers a request.
 pub(super) async fn route(backend: &Backend, request: Request<Incoming>) -> Response<Body> {
-    let started = now();
+    let started = Instant::now();
     let response = answer(backend, &request).await;
     tracing::info!(
         method = %request.method(),
@@ -85,8 +85,4 @@ async fn order_list(backend: &Backend, request: &Request<Incoming>) -> Response<
             Err(status) => answer::failure(&status),
         },
     }
-}
-
-fn now() -> Instant {
-    Instant::now()
 }

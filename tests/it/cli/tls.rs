@@ -13,7 +13,7 @@ use streamway::{Channel, Code};
 use tempfile::TempDir;
 
 use super::process::{Ended, Process, find, run, streamway};
-use super::serving::{Serving, folder, get, sample};
+use super::serving::{Serving, after, folder, get, sample};
 use crate::backend::{Backend, Script};
 use crate::certificates::{Authority, Pair};
 use crate::support::LONG;
@@ -259,6 +259,14 @@ fn an_address_with_the_wrong_scheme_is_told_with_the_right_one() {
     let ended = run(&["health", "--addr", &address]);
     assert_eq!(ended.code, Some(64 + 14));
     let text = "the server speaks TLS here, so its address begins with https://";
+    assert!(ended.stderr.contains(text), "{}", ended.stderr);
+
+    // As likely: the address of the HTTP front.
+    let front = after(&server.banner, "HTTP    http://").split('/').next();
+    let address = format!("http://{}", front.expect("a host and a port"));
+    let ended = run(&["health", "--addr", &address]);
+    assert_eq!(ended.code, Some(64 + 14));
+    let text = "closed the connection before its SETTINGS; it may speak HTTP/1";
     assert!(ended.stderr.contains(text), "{}", ended.stderr);
     server.stop();
 

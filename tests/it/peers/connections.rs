@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use streamway::client::Config;
+use streamway::codec::RawMessage;
 use streamway::{Channel, Code};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::Notify;
@@ -183,13 +184,19 @@ async fn what_two_connections_did_not_take_is_unavailable() {
                 let mut connection = server.accept(&[]).await;
                 expect(&mut connection, b"one").await;
                 connection
-                    .send(&[Frame::go_away(0, error::NO_ERROR, b"")])
+                    .send(&[Frame::go_away(0, error::NO_ERROR, b"bye")])
                     .await;
                 connection.ended().await;
             }
         };
-        let (outcome, ()) = tokio::join!(call(&channel, b"one"), serving);
-        assert_eq!(outcome, Err(Code::Unavailable));
+        let call = channel.unary::<_, RawMessage>(super::UNARY, raw_message(b"one"));
+        let call = call.send();
+        let (outcome, ()) = tokio::join!(call, serving);
+        let status = outcome.expect_err("nobody took it");
+        assert_eq!(status.code(), Code::Unavailable);
+        let text =
+            "the call was not taken: the server closed the connection with NO_ERROR (b\"bye\")";
+        assert_eq!(status.message(), text);
     })
     .await;
 }
@@ -209,7 +216,7 @@ async fn an_upload_above_the_last_of_a_goaway_is_unavailable() {
             connection.ended().await;
         };
         let calling = async {
-            let call = channel.client_streaming::<_, streamway::codec::RawMessage>(UPLOAD);
+            let call = channel.client_streaming::<_, RawMessage>(UPLOAD);
             let mut upload = call.start().await.expect("connected");
             upload.send(&raw_message(b"a part")).await.expect("open");
             upload.finish().await.expect_err("it was not taken").code()

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use streamway::Code;
-use streamway::client::{Exchange, Upload};
+use streamway::client::{Config, Exchange, Upload};
 use streamway::codec::RawMessage;
 
 use super::{
@@ -290,4 +290,28 @@ async fn an_upload_with_no_or_two_answers_is_unimplemented() {
         })
         .await;
     }
+}
+
+/// h2 leaves out what goes beyond the limit, and does not say so.
+#[tokio::test]
+async fn a_status_beyond_the_limit_of_a_header_block_is_missed_with_the_limit() {
+    case("rules 15 and 41: trailers over the limit", async {
+        let mut config = Config::default();
+        config.max_header_list_bytes = 1000;
+        let (server, channel) = Server::bind_with(config).await;
+        let serving = async {
+            let mut connection = server.accept(&[]).await;
+            let stream = connection.request().await.expect("a call").stream;
+            let long = "v".repeat(1500);
+            let end = trailers(stream, &[("x-long", &long), ("grpc-status", "0")]);
+            connection.send(&[head(stream), message(stream), end]).await;
+            connection
+        };
+        let (_, outcome) = tokio::join!(serving, unary(&channel).send());
+        let status = outcome.expect_err("no status");
+        assert_eq!(status.code(), Code::Unknown);
+        let text = "the trailers have no grpc-status within 1000 bytes";
+        assert_eq!(status.message(), text);
+    })
+    .await;
 }

@@ -211,7 +211,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Serve<Io> {
             written: writing.written,
             unwritten: writing.waits,
             busy,
-            block_open: socket.block_open_since(),
+            unfinished_since: socket.unfinished_since(),
         })
     }
 

@@ -1,6 +1,6 @@
 //! How long a connection lives: h2 has no clock.
 //!
-//! In: how much was read, whether there are calls, whether a header block is unfinished. Out: what is due by now. Not
+//! In: how much was read, whether there are calls, whether something short is unfinished. Out: what is due by now. Not
 //! here: the doing (`connection`).
 
 use std::future::Future;
@@ -13,7 +13,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::Config;
 use crate::transport::random;
 
-/// How long a header block may take from its first frame to its last. Five seconds: it is a few packets.
+/// How long a header block may take from its first frame to its last byte, and the first SETTINGS from the preface on.
+/// Five seconds: they are a few packets.
 const HEADERS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A century, which is no limit.
@@ -30,8 +31,8 @@ pub(super) struct Seen {
     pub(super) unwritten: bool,
     /// Whether there are calls.
     pub(super) busy: bool,
-    /// Since when a header block is unfinished.
-    pub(super) block_open: Option<Instant>,
+    /// Since when the first SETTINGS or a header block is unfinished.
+    pub(super) unfinished_since: Option<Instant>,
 }
 
 /// What is to be done.
@@ -109,7 +110,7 @@ impl Lifetime {
         };
         self.written = seen.written;
         loop {
-            let (at, due) = self.next(seen.block_open);
+            let (at, due) = self.next(seen.unfinished_since);
             if at <= now {
                 if due == Due::Ping {
                     self.asked_at = Some(now);
@@ -126,7 +127,7 @@ impl Lifetime {
     }
 
     /// What is due next, and when.
-    fn next(&self, block_open: Option<Instant>) -> (Instant, Due) {
+    fn next(&self, unfinished_since: Option<Instant>) -> (Instant, Due) {
         let mut next = match self.asked_at {
             Some(at) => (
                 later(at, self.keepalive_timeout),
@@ -139,8 +140,8 @@ impl Lifetime {
             Some(_) | None => {}
         };
         or(
-            block_open.map(|since| later(since, HEADERS_TIMEOUT)),
-            Due::Close("a header block takes too long"),
+            unfinished_since.map(|since| later(since, HEADERS_TIMEOUT)),
+            Due::Close("SETTINGS or a header block take too long"),
         );
         or(
             self.idle_since.map(|since| later(since, self.idle_timeout)),
@@ -171,7 +172,7 @@ mod tests {
         written: 0,
         unwritten: false,
         busy: true,
-        block_open: None,
+        unfinished_since: None,
     };
 
     fn lifetime() -> (Lifetime, Instant) {
@@ -218,11 +219,11 @@ mod tests {
     async fn a_header_block_has_five_seconds() {
         let (mut life, begun) = lifetime();
         let open = Seen {
-            block_open: Some(begun),
+            unfinished_since: Some(begun),
             ..QUIET
         };
         let end = due(&mut life, open).await;
-        assert_eq!(end, Due::Close("a header block takes too long"));
+        assert_eq!(end, Due::Close("SETTINGS or a header block take too long"));
         assert_eq!(begun.elapsed(), HEADERS_TIMEOUT);
     }
 

@@ -1,78 +1,30 @@
 //! Watches the frames that a client sends, because h2 counts none of them (RFC 9113, section 10.5).
 //!
 //! In: the bytes of a connection as they are read. Out: the same bytes, until one of them breaks a rule: no preface, or
-//! more frames of a kind than work they could be about. Not here: what a broken rule costs (`server::connection`).
-//!
-//! Each kind has an allowance: a few at once, a few more with time, and more with the work that makes them needed.
+//! more frames of a kind than work they could be about. Not here: how many are allowed (`allowance`), what a broken rule
+//! costs (`server::connection`).
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
+use super::allowance::{Balance, OTHERS, PINGS, RESETS, SETTINGS, WINDOW_UPDATES};
+
 /// What every HTTP/2 client sends first (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Resets: a client that cancels more than half of its calls may do so 200 times, and 50 times a second. CVE-2023-44487
-/// costs the attacker one of these for each call.
-const RESETS: Allowance = Allowance {
-    burst: 2 * 200,
-    every: Duration::from_millis(10),
-    bytes: u64::MAX,
-};
 /// What a reset costs, and what a new stream earns.
 const RESET: u64 = 2;
 const NEW_STREAM: u64 = 1;
 
-/// Pings: three at once and one every five seconds, where clients send keepalives no faster than every ten. And three
-/// for whatever was sent since: a client that measures its bandwidth pings once for each round trip with data.
-const PINGS: Allowance = Allowance {
-    burst: 3,
-    every: Duration::from_secs(5),
-    bytes: 1,
-};
-
-/// Settings: clients send them once, and some again when they tune their windows.
-const SETTINGS: Allowance = Allowance {
-    burst: 20,
-    every: Duration::from_secs(1),
-    bytes: 16 * 1024,
-};
-
-/// Window updates: two, for the stream and for the connection, follow each frame of data. 16 bytes are the smallest
-/// message that travels in a frame of its own.
-const WINDOW_UPDATES: Allowance = Allowance {
-    burst: 1000,
-    every: Duration::from_millis(10),
-    bytes: 8,
-};
-
-/// Everything that asks for nothing: PRIORITY, and frames that are unknown.
-const OTHERS: Allowance = Allowance {
-    burst: 200,
-    every: Duration::from_millis(100),
-    bytes: u64::MAX,
-};
-
 /// Bytes of the frames that answer a PING and a SETTINGS: these are no work that earns anything.
 const PING_ACK: u64 = 17;
 const SETTINGS_ACK: u64 = 9;
-
-/// How many frames of a kind a client may send.
-#[derive(Debug)]
-struct Allowance {
-    /// At once.
-    burst: u64,
-    /// One more with each of these.
-    every: Duration,
-    /// And one more for so many bytes that were sent to the client.
-    bytes: u64,
-}
 
 /// A socket whose client is watched.
 #[derive(Debug)]
@@ -81,6 +33,7 @@ pub(crate) struct Guarded<Io> {
     walk: Walk,
     ledger: Ledger,
     read: u64,
+    unfinished_since: Option<Instant>,
     violation: Option<Violation>,
 }
 
@@ -121,16 +74,18 @@ struct Ledger {
     useful: u64,
     /// The highest stream so far.
     last_stream: u32,
-    /// Since when a header block is unfinished.
-    block_open: Option<Instant>,
+    block: Block,
 }
 
-#[derive(Debug)]
-struct Balance {
-    left: u64,
-    /// When and at how many useful bytes something was last added.
-    counted_at: Instant,
-    counted_bytes: u64,
+/// Whether the client is in the midst of what it must finish soon.
+#[derive(Debug, PartialEq, Eq)]
+enum Block {
+    /// It is not.
+    None,
+    /// CONTINUATION frames are to come, and nothing else may.
+    Continues,
+    /// The frame that is coming ends it. So does the first of all.
+    Ends,
 }
 
 impl<Io> Guarded<Io> {
@@ -141,6 +96,7 @@ impl<Io> Guarded<Io> {
             walk: Walk::Preface(0),
             ledger: Ledger::new(now),
             read: 0,
+            unfinished_since: None,
             violation: None,
         }
     }
@@ -155,9 +111,9 @@ impl<Io> Guarded<Io> {
         self.read
     }
 
-    /// Since when a header block has been unfinished: CONTINUATION frames are to come, and nothing else may.
-    pub(crate) fn block_open_since(&self) -> Option<Instant> {
-        self.ledger.block_open
+    /// Since when the client is in the midst of its SETTINGS, which belong to the preface, or of a header block.
+    pub(crate) fn unfinished_since(&self) -> Option<Instant> {
+        self.unfinished_since
     }
 
     /// Whatever the client sends from now on is read.
@@ -166,7 +122,18 @@ impl<Io> Guarded<Io> {
         self.walk = Walk::Payload(usize::MAX);
     }
 
-    fn inspect(&mut self, mut bytes: &[u8]) -> Result<(), Violation> {
+    fn inspect(&mut self, bytes: &[u8]) -> Result<(), Violation> {
+        let walked = self.walk(bytes);
+        self.unfinished_since = match self.ledger.block {
+            Block::None => None,
+            Block::Continues | Block::Ends => {
+                self.unfinished_since.or_else(|| Some(Instant::now()))
+            }
+        };
+        walked
+    }
+
+    fn walk(&mut self, mut bytes: &[u8]) -> Result<(), Violation> {
         while !bytes.is_empty() {
             match &mut self.walk {
                 Walk::Preface(have) => {
@@ -191,16 +158,15 @@ impl<Io> Guarded<Io> {
                     bytes = rest;
                     if *have == head.len() {
                         let head = *head;
-                        self.walk = Walk::Payload(self.ledger.frame(head)?);
+                        let length = self.ledger.frame(head)?;
+                        self.walk = self.ledger.payload(length);
                     }
                 }
                 Walk::Payload(left) => {
                     let (part, rest) = bytes.split_at((*left).min(bytes.len()));
-                    *left = left.saturating_sub(part.len());
+                    let left = left.saturating_sub(part.len());
                     bytes = rest;
-                    if *left == 0 {
-                        self.walk = Walk::Head(0, [0; 9]);
-                    }
+                    self.walk = self.ledger.payload(left);
                 }
             }
         }
@@ -231,7 +197,7 @@ impl Ledger {
             acks: 0,
             useful: 0,
             last_stream: 0,
-            block_open: None,
+            block: Block::Ends,
         }
     }
 
@@ -252,9 +218,9 @@ impl Ledger {
                     self.last_stream = stream;
                     self.resets.earn(NEW_STREAM, &RESETS);
                 }
-                self.block_open = match flags & END_HEADERS {
-                    0 => self.block_open.or_else(|| Some(Instant::now())),
-                    _ => None,
+                self.block = match flags & END_HEADERS {
+                    0 => Block::Continues,
+                    _ => Block::Ends,
                 };
                 true
             }
@@ -277,6 +243,17 @@ impl Ledger {
         }
     }
 
+    /// Where the next byte is when so much of a frame's payload is to come.
+    fn payload(&mut self, left: usize) -> Walk {
+        if left > 0 {
+            return Walk::Payload(left);
+        }
+        if self.block == Block::Ends {
+            self.block = Block::None;
+        }
+        Walk::Head(0, [0; 9])
+    }
+
     fn useful(&mut self) -> u64 {
         self.useful = self.useful.max(self.written.saturating_sub(self.acks));
         self.useful
@@ -292,46 +269,6 @@ fn name(kind: u8) -> &'static str {
         0x6 => "PING",
         0x8 => "WINDOW_UPDATE",
         _ => "useless",
-    }
-}
-
-impl Balance {
-    fn new(allowance: &Allowance, now: Instant) -> Self {
-        Self {
-            left: allowance.burst,
-            counted_at: now,
-            counted_bytes: 0,
-        }
-    }
-
-    /// Whether `cost` was left.
-    fn spend(&mut self, cost: u64, allowance: &Allowance, useful: u64) -> bool {
-        if self.left < cost {
-            // Only now, so that a client who behaves never costs a look at the clock.
-            self.refill(allowance, useful);
-        }
-        let left = self.left.checked_sub(cost);
-        self.left = left.unwrap_or(self.left);
-        left.is_some()
-    }
-
-    fn earn(&mut self, more: u64, allowance: &Allowance) {
-        self.left = self.left.saturating_add(more).min(allowance.burst);
-    }
-
-    fn refill(&mut self, allowance: &Allowance, useful: u64) {
-        let now = Instant::now();
-        let elapsed = now.saturating_duration_since(self.counted_at);
-        let periods = elapsed.as_nanos().checked_div(allowance.every.as_nanos());
-        let periods = u32::try_from(periods.unwrap_or(0)).unwrap_or(u32::MAX);
-        // What is left of an unfinished period counts towards the next.
-        let counted = allowance.every.saturating_mul(periods).min(elapsed);
-        self.counted_at = self.counted_at.checked_add(counted).unwrap_or(now);
-        let written = useful.saturating_sub(self.counted_bytes);
-        let earned = written.checked_div(allowance.bytes).unwrap_or(0);
-        let counted = allowance.bytes.saturating_mul(earned);
-        self.counted_bytes = self.counted_bytes.saturating_add(counted);
-        self.earn(u64::from(periods).saturating_add(earned), allowance);
     }
 }
 
@@ -404,6 +341,8 @@ impl fmt::Display for Violation {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
     use tokio::io::AsyncReadExt;
     use tokio::time::advance;
@@ -528,8 +467,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_header_block_is_open_from_its_first_frame_to_its_last() {
+    async fn a_header_block_is_unfinished_from_its_first_frame_to_its_last_byte() {
         let mut guard = guard();
+        guard
+            .inspect(&frame(&[], SETTINGS, 0, 0))
+            .expect("SETTINGS");
+        assert_eq!(guard.unfinished_since(), None);
         let begun = Instant::now();
         guard
             .inspect(&frame(&[0x82], HEADERS, 0, 1))
@@ -538,11 +481,27 @@ mod tests {
         guard
             .inspect(&frame(&[0x84], CONTINUATION, 0, 1))
             .expect("the second");
-        assert_eq!(guard.block_open_since(), Some(begun));
-        guard
-            .inspect(&frame(&[0x86], CONTINUATION, END_HEADERS, 1))
-            .expect("the last");
-        assert_eq!(guard.block_open_since(), None);
+        assert_eq!(guard.unfinished_since(), Some(begun));
+        let last = frame(&[0x86], CONTINUATION, END_HEADERS, 1);
+        let (head, payload) = last.split_at(9);
+        guard.inspect(head).expect("the head of the last");
+        assert_eq!(guard.unfinished_since(), Some(begun));
+        guard.inspect(payload).expect("the last");
+        assert_eq!(guard.unfinished_since(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_preface_is_unfinished_until_the_settings_are_whole() {
+        let mut guard = guard();
+        let begun = Some(Instant::now());
+        assert_eq!(guard.unfinished_since(), begun);
+        advance(Duration::from_secs(1)).await;
+        let settings = frame(&[0; 6], SETTINGS, 0, 0);
+        let (part, rest) = settings.split_at(12);
+        guard.inspect(part).expect("a part");
+        assert_eq!(guard.unfinished_since(), begun);
+        guard.inspect(rest).expect("the rest");
+        assert_eq!(guard.unfinished_since(), None);
     }
 
     #[test]

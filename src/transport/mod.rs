@@ -1,5 +1,6 @@
 //! Under HTTP/2: sockets, and how they are read and written. Shared by both roles.
 
+mod allowance;
 mod guard;
 mod in_process;
 mod io;

@@ -4,7 +4,7 @@
 
 use std::task::{Context, Poll, Waker};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use h2::SendStream;
 
 use super::status_of;
@@ -15,6 +15,9 @@ use crate::status::Status;
 /// How many bytes are gathered before h2 is asked to send: one DATA frame of the default largest size. One frame
 /// for each small message costs twelve times the CPU.
 const COALESCE_BYTES: usize = 16 * 1024;
+
+/// Room for that, and for the message that is over it.
+const ROOM_BYTES: usize = COALESCE_BYTES + COALESCE_BYTES / 8;
 
 /// What is encoded and not yet h2's: at most [`COALESCE_BYTES`] and one message.
 #[derive(Debug)]
@@ -75,10 +78,10 @@ impl Outgoing {
         encoding: Encoding,
     ) -> Result<(), EncodeError> {
         let before = self.buffer.len();
-        if before == 0 && self.messages > 0 {
-            // A stream: one allocation for each DATA frame instead of growing to it. A single message, as in a
-            // unary call, takes what it needs.
-            self.buffer.reserve(COALESCE_BYTES + COALESCE_BYTES / 8);
+        if self.messages > 0 && self.buffer.capacity() < ROOM_BYTES {
+            // A stream: one allocation for each DATA frame, or none when it was copied, instead of growing to it. A
+            // single message, as in a unary call, takes what it needs.
+            self.buffer.reserve(ROOM_BYTES.saturating_sub(before));
         }
         encode_frame(message, encoding, self.limits, &mut self.buffer)?;
         self.messages += 1;
@@ -95,7 +98,7 @@ impl Outgoing {
                 return Ok(());
             }
             self.cut = cut_after(&self.buffer, self.cut, ready);
-            let data = self.buffer.split_to(ready).freeze();
+            let data = self.take(ready);
             let sent = stream.send_data(data, false);
             sent.map_err(|error| status_of(&error))?;
         }
@@ -103,6 +106,17 @@ impl Outgoing {
             waker.wake();
         }
         Ok(())
+    }
+
+    /// The next `length` bytes. What h2 holds is bounded in bytes and not in buffers: a few must not keep the room of many
+    /// alive, so they are copied out, and the next messages go behind the rest.
+    fn take(&mut self, length: usize) -> Bytes {
+        if self.buffer.len() > ROOM_BYTES || length.saturating_mul(2) >= self.buffer.capacity() {
+            return self.buffer.split_to(length).freeze();
+        }
+        let few = Bytes::copy_from_slice(self.buffer.get(..length).unwrap_or_default());
+        self.buffer.advance(few.len());
+        few
     }
 
     /// Hands `stream` everything; pending while it lacks capacity.
@@ -171,6 +185,24 @@ fn cut_after(buffer: &[u8], cut: usize, sent: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::RawMessage;
+
+    #[test]
+    fn a_few_bytes_that_h2_holds_do_not_keep_the_room_of_many() {
+        let mut outgoing = Outgoing::new(MessageLimits::default());
+        let message = RawMessage(Bytes::from_static(b"0123456789"));
+        let mut held = Vec::new();
+        for _ in 0..2 * COALESCE_BYTES / 15 {
+            let encoded = outgoing.encode(&message, Encoding::Identity);
+            encoded.expect("within the limit");
+            held.push(outgoing.take(15));
+        }
+        assert!(outgoing.is_empty());
+        // All but the first are copies.
+        let shared = held.into_iter().filter(|held| !held.is_unique()).count();
+        assert!(shared <= 1, "{shared}");
+        assert!(outgoing.buffer.capacity() <= 2 * ROOM_BYTES);
+    }
 
     #[test]
     fn wherever_a_buffer_is_cut_the_rest_of_the_frame_is_known() {

@@ -35,7 +35,8 @@ pub struct Config {
     /// take; a larger block costs the call there, or every call of the connection. Metadata of a handler that do not fit
     /// end its call with INTERNAL; what a status carries is left out, and its text says so.
     pub max_send_header_list_bytes: u32,
-    /// Bytes that one call may have waiting in h2. 32 KiB: two DATA frames; a slow reader costs no more.
+    /// Bytes that one call may have waiting in h2. 16 KiB: a DATA frame, while the next is gathered; a thousand slow
+    /// readers cost 16 MiB.
     pub max_send_buffer_bytes: usize,
     /// Bytes that a client may send on one stream before they are consumed. 256 KiB: enough for a fast link.
     pub stream_window_bytes: u32,
@@ -75,7 +76,7 @@ impl Default for Config {
             max_unfinished_bytes: 256 * 1024 * 1024,
             max_header_list_bytes: 16 * 1024,
             max_send_header_list_bytes: 8 * 1024,
-            max_send_buffer_bytes: 32 * 1024,
+            max_send_buffer_bytes: 16 * 1024,
             stream_window_bytes: 256 * 1024,
             connection_window_bytes: 1024 * 1024,
             stall_timeout: Duration::from_secs(60),

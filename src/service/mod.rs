@@ -7,6 +7,8 @@ mod order_list;
 mod sum_data;
 mod upload_file;
 
+use tokio::sync::Semaphore;
+
 use crate::call::{Call, Sender, Streaming};
 use crate::objects::Images;
 use crate::proto::stream_service::StreamService;
@@ -21,12 +23,18 @@ use crate::store::OrderStore;
 pub struct Streams<S> {
     orders: S,
     images: Images,
+    /// Places for pages of full size.
+    large_pages: Semaphore,
 }
 
 impl<S: OrderStore> Streams<S> {
     /// The service on these.
     pub fn new(orders: S, images: Images) -> Self {
-        Self { orders, images }
+        Self {
+            orders,
+            images,
+            large_pages: Semaphore::new(order_list::LARGE_PAGES),
+        }
     }
 
     /// The orders it exports.
@@ -42,7 +50,7 @@ impl<S: OrderStore> StreamService for Streams<S> {
         request: OrderSearchParams,
         tx: &mut Sender<StreamOrderList>,
     ) -> Result<(), Status> {
-        order_list::order_list(&self.orders, &request, tx).await
+        order_list::order_list(&self.orders, &self.large_pages, &request, tx).await
     }
 
     async fn upload_file(

@@ -4,11 +4,12 @@
 //! read (`store`), what makes sending wait (`call`).
 
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 
 use futures_util::FutureExt;
 use futures_util::future::{MaybeDone, maybe_done};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::call::Sender;
 use crate::proto::{Order, OrderSearchParams, StreamOrderList};
@@ -16,26 +17,35 @@ use crate::status::Status;
 use crate::store::date::Date;
 use crate::store::{OrderStore, PAGE_ROWS, Page, Rest, Search};
 
+/// Orders of a page that any export may have: of the first, and of those for which there is no place among
+/// [`LARGE_PAGES`]. About 4 KB: an export that nobody reads holds two.
+const SMALL_PAGE_ROWS: usize = 64;
+
+/// Pages of full size, of all exports together. 32: 4 MB at most, and 16 exports at full speed. The others have small ones,
+/// which cost more hand-overs; however many stand still, they hold no more than that.
+pub(super) const LARGE_PAGES: usize = 32;
+
 /// Dropping the future ends the read that is under way.
 pub(super) async fn order_list<S: OrderStore>(
     store: &S,
+    large_pages: &Semaphore,
     params: &OrderSearchParams,
     tx: &mut Sender<StreamOrderList>,
 ) -> Result<(), Status> {
-    let mut export = Export::new(store, search(params)?, limit(params));
+    let mut export = Export::new(store, large_pages, search(params)?, limit(params));
     // One message for all orders: its text is written anew and not allocated anew.
     let mut message = StreamOrderList {
         order: Some(Order::default()),
     };
-    while let Some(page) = export.next_page().await? {
-        for row in page.orders() {
+    while let Some(held) = export.next_page().await? {
+        for row in held.page.orders() {
             let order = message.order.get_or_insert_default();
             order.id = row.id;
             order.order_sn.clear();
             order.order_sn.push_str(row.order_sn);
             order.date.clear();
             order.date.push_str(row.date);
-            tx.send(&message).await?;
+            export.read_while(tx.send(&message)).await?;
         }
     }
     Ok(())
@@ -77,6 +87,7 @@ fn limit(params: &OrderSearchParams) -> usize {
 /// An export: its pages, one read ahead of the one that is sent.
 struct Export<'s, S> {
     store: &'s S,
+    large_pages: &'s Semaphore,
     search: Search,
     /// Orders still wanted.
     wanted: usize,
@@ -84,49 +95,85 @@ struct Export<'s, S> {
     ahead: Option<MaybeDone<Read<'s>>>,
 }
 
-type Read<'s> = Pin<Box<dyn Future<Output = Result<Page, Status>> + Send + 's>>;
+/// A page in memory.
+struct Held<'s> {
+    page: Page,
+    /// The place of a large one.
+    _place: Option<SemaphorePermit<'s>>,
+}
+
+type Read<'s> = Pin<Box<dyn Future<Output = Result<Held<'s>, Status>> + Send + 's>>;
 
 impl<'s, S: OrderStore> Export<'s, S> {
-    fn new(store: &'s S, search: Search, limit: usize) -> Self {
+    fn new(store: &'s S, large_pages: &'s Semaphore, search: Search, limit: usize) -> Self {
         let mut export = Self {
             store,
+            large_pages,
             search,
             wanted: limit,
             ahead: None,
         };
-        export.ahead = Some(export.read());
+        export.ahead = Some(export.read(None));
         export
     }
 
     /// The next page with orders.
-    async fn next_page(&mut self) -> Result<Option<Page>, Status> {
+    async fn next_page(&mut self) -> Result<Option<Held<'s>>, Status> {
         while let Some(mut read) = self.ahead.take() {
             (&mut read).await;
-            let page = Pin::new(&mut read).take_output();
-            let page = page.expect("awaited above, taken once")?;
-            self.wanted = self.wanted.saturating_sub(page.len());
-            if let Rest::After(id) = page.rest()
+            let held = Pin::new(&mut read).take_output();
+            let held = held.expect("awaited above, taken once")?;
+            self.wanted = self.wanted.saturating_sub(held.page.len());
+            if let Rest::After(id) = held.page.rest()
                 && self.wanted > 0
             {
                 self.search.after = Some(id);
-                self.ahead = Some(begun(self.read()).await);
+                let place = match self.wanted > SMALL_PAGE_ROWS {
+                    true => self.large_pages.try_acquire().ok(),
+                    false => None,
+                };
+                self.ahead = Some(begun(self.read(place)).await);
             }
-            if !page.is_empty() {
-                return Ok(Some(page));
+            if !held.page.is_empty() {
+                return Ok(Some(held));
             }
         }
         Ok(None)
     }
 
-    fn read(&self) -> MaybeDone<Read<'s>> {
-        let rows = self.wanted.min(PAGE_ROWS);
-        let read: Read<'s> = Box::pin(self.store.page(self.search, rows));
+    /// Waits for `sent`, and reads on while it does. A read that has begun must not stand still: what it holds or has been
+    /// given, its place among those who wait for the store, nobody else can have.
+    async fn read_while<T>(&mut self, sent: impl Future<Output = T>) -> T {
+        let mut sent = pin!(sent);
+        poll_fn(|cx| {
+            let done = sent.as_mut().poll(cx);
+            if done.is_pending()
+                && let Some(ahead) = &mut self.ahead
+            {
+                let _ = ahead.poll_unpin(cx);
+            }
+            done
+        })
+        .await
+    }
+
+    fn read(&self, place: Option<SemaphorePermit<'s>>) -> MaybeDone<Read<'s>> {
+        let most = match place {
+            Some(_) => PAGE_ROWS,
+            None => SMALL_PAGE_ROWS,
+        };
+        let page = self.store.page(self.search, self.wanted.min(most));
+        let read: Read<'s> = Box::pin(async {
+            Ok(Held {
+                page: page.await?,
+                _place: place,
+            })
+        });
         maybe_done(read)
     }
 }
 
-/// Begins a read. It goes on while the page before is sent, though nothing polls it: the first poll has handed it to
-/// another thread.
+/// Begins a read, which goes on on another thread while the page before is sent.
 async fn begun(mut read: MaybeDone<Read<'_>>) -> MaybeDone<Read<'_>> {
     poll_fn(|cx| {
         let _ = read.poll_unpin(cx);
@@ -187,10 +234,11 @@ mod tests {
     }
 
     async fn ids(store: &InMemory, params: &OrderSearchParams) -> Vec<i32> {
-        let mut export = Export::new(store, search(params).unwrap(), limit(params));
+        let places = Semaphore::new(LARGE_PAGES);
+        let mut export = Export::new(store, &places, search(params).unwrap(), limit(params));
         let mut ids = Vec::new();
-        while let Some(page) = export.next_page().await.unwrap() {
-            ids.extend(page.orders().map(|order| order.id));
+        while let Some(held) = export.next_page().await.unwrap() {
+            ids.extend(held.page.orders().map(|order| order.id));
         }
         ids
     }
@@ -228,15 +276,73 @@ mod tests {
     #[test]
     fn no_more_than_one_page_is_read_ahead() {
         let store = InMemory::new(0..100, 10);
-        let mut export = Export::new(&store, Search::default(), usize::MAX);
+        let places = Semaphore::new(LARGE_PAGES);
+        let mut export = Export::new(&store, &places, Search::default(), usize::MAX);
         assert_eq!(store.reads(), 0);
         for page in 1..=10 {
-            assert_eq!(block_on(export.next_page()).unwrap().unwrap().len(), 10);
+            let held = block_on(export.next_page()).unwrap().unwrap();
+            assert_eq!(held.page.len(), 10);
             assert_eq!(store.reads(), page + 1);
         }
         assert!(block_on(export.next_page()).unwrap().is_none());
         assert!(block_on(export.next_page()).unwrap().is_none());
         assert_eq!(store.reads(), 11);
+    }
+
+    #[test]
+    fn pages_are_small_at_first_and_when_there_is_no_place_for_large_ones() {
+        let store = InMemory::new(0..10_000, usize::MAX);
+        let places = Semaphore::new(3);
+        let exports = (0..2).map(|_| {
+            let mut export = Export::new(&store, &places, Search::default(), usize::MAX);
+            let pages: Vec<_> = (0..3)
+                .map(|_| block_on(export.next_page()).unwrap().unwrap())
+                .collect();
+            (pages, export)
+        });
+        let exports: Vec<_> = exports.collect();
+        let sizes = |n: usize| exports[n].0.iter().map(|held| held.page.len());
+        // The third place is that of the page that the first has read ahead.
+        let (small, large) = (SMALL_PAGE_ROWS, PAGE_ROWS);
+        assert!(sizes(0).eq([small, large, large]));
+        assert!(sizes(1).eq([small, small, small]));
+        drop(exports);
+        assert_eq!(places.available_permits(), 3);
+    }
+
+    /// A store that reads one page at a time, and lets whoever waits take turns.
+    struct OneByOne(Semaphore);
+
+    impl OrderStore for OneByOne {
+        async fn page(&self, search: Search, _: usize) -> Result<Page, Status> {
+            let _turn = self.0.acquire().await.unwrap();
+            let id = search.after.map_or(0, |after| after + 1);
+            let mut page = PageBuilder::new(1);
+            page.push(id, b"sn", b"date").unwrap();
+            Ok(page.finish(Rest::After(id)).unwrap())
+        }
+
+        async fn count(&self) -> Result<u64, Status> {
+            Ok(u64::MAX)
+        }
+    }
+
+    #[test]
+    fn a_read_ahead_goes_on_while_the_client_does_not_read() {
+        let store = OneByOne(Semaphore::new(1));
+        let places = Semaphore::new(LARGE_PAGES);
+        let export = || Export::new(&store, &places, Search::default(), usize::MAX);
+        let mut stalled = export();
+        block_on(stalled.next_page()).unwrap();
+        let turn = store.0.try_acquire().unwrap();
+        // The page that was read ahead; the next has to wait for its turn.
+        block_on(stalled.next_page()).unwrap();
+        let mut sent = pin!(stalled.read_while(std::future::pending::<()>()));
+        assert!(sent.as_mut().now_or_never().is_none());
+        drop(turn);
+        // It was given the turn, and woken.
+        assert!(sent.as_mut().now_or_never().is_none());
+        assert!(block_on(export().next_page()).unwrap().is_some());
     }
 
     #[test]

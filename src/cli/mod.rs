@@ -37,6 +37,9 @@ use tracing_subscriber::EnvFilter;
 use self::failure::Failure;
 use self::signals::Signals;
 
+/// What is logged unless told otherwise. h2 warns of what a peer does wrong, as often as it does.
+const DEFAULT_LOG: &str = "info,h2=error";
+
 /// Streams orders out, images in and numbers both ways, over gRPC.
 #[derive(Debug, Parser)]
 #[command(version)]
@@ -45,7 +48,7 @@ struct Cli {
     #[arg(
         long,
         env = "STREAMWAY_LOG",
-        default_value = "info",
+        default_value = DEFAULT_LOG,
         value_name = "FILTER",
         value_parser = log_filter,
         global = true,

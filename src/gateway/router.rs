@@ -26,13 +26,16 @@ const ALLOWED: &str = "GET, HEAD";
 /// Largest body of a request, in bytes. No route has a use for one; a careless client's few bytes do no harm.
 const MAX_REQUEST_BODY_BYTES: u64 = 1024;
 
+/// Bytes of a method or a path in the log, at most. 128: more than ours have.
+const MAX_LOGGED_BYTES: usize = 128;
+
 /// Answers a request.
 pub(super) async fn route(backend: &Backend, request: Request<Incoming>) -> Response<Body> {
     let started = Instant::now();
     let response = answer(backend, &request).await;
     tracing::info!(
-        method = %request.method(),
-        path = request.uri().path(),
+        method = cut(request.method().as_str()),
+        path = cut(request.uri().path()),
         status = response.status().as_u16(),
         elapsed = ?started.elapsed(),
         "http"
@@ -85,4 +88,9 @@ async fn order_list(backend: &Backend, request: &Request<Incoming>) -> Response<
             Err(status) => answer::failure(&status),
         },
     }
+}
+
+/// What of a peer's text is logged.
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(MAX_LOGGED_BYTES)]
 }

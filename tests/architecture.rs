@@ -1,5 +1,5 @@
-//! The arrows of docs/architecture.md, the names in docs/spec-map.md, and house rules that a compiler does not know,
-//! checked on the source itself.
+//! The arrows of docs/architecture.md, the names in docs/spec-map.md and docs/known-attacks.md, and house rules that a compiler
+//! does not know, checked on the source itself.
 //!
 //! In: every `.rs` file. Out: each breach with its file and line. Not here: what clippy, rustdoc and cargo-deny find.
 
@@ -99,14 +99,7 @@ fn the_spec_map_has_every_rule_and_names_what_exists() {
         .lines()
         .filter(|line| line.starts_with("| ") && !line.starts_with("| |"))
         .collect();
-    let sources: Vec<String> = ["src", "tests"]
-        .iter()
-        .flat_map(|folder| rust_files(folder))
-        .collect();
-    let there: HashSet<String> = sources
-        .iter()
-        .flat_map(|file| tests(&tokens(&text(file))))
-        .collect();
+    let (sources, there) = sources_and_tests();
     let mut found = Vec::new();
     for (number, row) in (1..).zip(&rows) {
         let [_, label, rule, code, test, _] = row.split('|').map(str::trim).collect::<Vec<_>>()[..]
@@ -137,6 +130,44 @@ fn the_spec_map_has_every_rule_and_names_what_exists() {
     }
     assert_eq!(rows.len(), 67, "rules in docs/spec-map.md");
     assert!(found.is_empty(), "\n{}\n", found.join("\n"));
+}
+
+#[test]
+fn every_known_attack_names_limits_and_tests_that_exist() {
+    let page = text("docs/known-attacks.md");
+    let (_, there) = sources_and_tests();
+    let code: String = rust_files("src").iter().map(|file| text(file)).collect();
+    let config = text("src/server/config.rs");
+    let is_test = |name: &str| name.matches('_').count() > 2 && !name.contains(char::is_uppercase);
+    let exists = |name: &str| match name.strip_prefix("Config::") {
+        Some(field) => config.contains(&format!("pub {field}:")),
+        None if is_test(name) => there.contains(name),
+        None if name.contains(char::is_lowercase) => true,
+        None => code.contains(&format!("const {name}:")),
+    };
+    let mut found: Vec<_> = quoted(&page)
+        .filter(|name| !exists(name))
+        .map(|name| format!("there is no {name}"))
+        .collect();
+    let rows = page.lines().filter(|line| line.starts_with("| "));
+    let attacks: Vec<_> = rows.filter(|row| !row.starts_with("| attack")).collect();
+    let untested = attacks.iter().filter(|row| !quoted(row).any(is_test));
+    found.extend(untested.map(|row| format!("{row}: which test does it?")));
+    assert!(attacks.len() > 30, "only {attacks:?}");
+    assert!(found.is_empty(), "\n{}\n", found.join("\n"));
+}
+
+/// Every source, and the name of every test.
+fn sources_and_tests() -> (Vec<String>, HashSet<String>) {
+    let sources: Vec<String> = ["src", "tests"]
+        .iter()
+        .flat_map(|folder| rust_files(folder))
+        .collect();
+    let there = sources
+        .iter()
+        .flat_map(|file| tests(&tokens(&text(file))))
+        .collect();
+    (sources, there)
 }
 
 /// What stands between backticks.

@@ -3,8 +3,8 @@
 #
 #   tests/check.sh            all of it: what a change has to pass
 #   tests/check.sh --quick    format, clippy and tests: while writing
-#   tests/check.sh STEP…      some of the steps: format clippy test peers doc features dependencies fuzz interop conformance
-#                             cases proxies h2spec instructions
+#   tests/check.sh STEP…      some of the steps: format clippy test peers doc features dependencies fuzz attack interop
+#                             conformance cases proxies h2spec instructions
 #
 # Needs Rust stable and nightly, and Go; and nginx and valgrind, which root of a Debian need not install. Other tools are
 # installed at the versions below, under target/tools.
@@ -12,7 +12,7 @@
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-readonly ALL=(format clippy test peers doc features dependencies fuzz interop conformance cases proxies h2spec instructions)
+readonly ALL=(format clippy test peers doc features dependencies fuzz attack interop conformance cases proxies h2spec instructions)
 readonly QUICK=(format clippy test)
 readonly TARGET=${CARGO_TARGET_DIR:-$PWD/target}
 readonly TOOLS=$TARGET/tools
@@ -20,6 +20,9 @@ export PATH=$TOOLS/bin:$PATH
 
 # The cases of tests/it/peers. One more or less is meant, or a mistake.
 readonly MISBEHAVING_SERVERS=253
+
+# The attacks of tests/attack; each prints a line.
+readonly ATTACKS=46
 
 # The lean library: no-default-features, normal dependencies, itself included.
 readonly MAX_LEAN_CRATES=39
@@ -41,7 +44,7 @@ step_format() {
 
 step_clippy() {
   cargo clippy --locked --all-targets --all-features -- -D warnings
-  cargo clippy --locked --all-features --test interop -- -D warnings
+  cargo clippy --locked --all-features --test interop --test attack -- -D warnings
 }
 
 # Unit and integration tests, examples in docs, the architecture, the seeds of the fuzz targets.
@@ -103,6 +106,19 @@ step_fuzz() {
       -- "-max_total_time=${FUZZ_SECONDS:-10}" >"$log" 2>&1 || { tail -n 60 "$log" >&2; fail "$name"; }
     echo "$name: $(grep -o 'Done.*' "$log")"
   done
+}
+
+# The release binary, attacked: what each attack costs it, and that nobody else notices. See docs/known-attacks.md.
+step_attack() {
+  local log=$TARGET/attack.log count
+  release_build
+  # Those that wait for the server's five seconds wait together; what is measured is the server's own.
+  STREAMWAY=$TARGET/release/streamway \
+    cargo test --locked --all-features --test attack -- --show-output --test-threads 6 >"$log" 2>&1 || { tail -n 100 "$log" >&2; fail "$log"; }
+  grep '^attack, held: ' "$log"
+  count=$(grep -c '^attack, held: ' "$log") || true
+  echo "attacks: $count of $ATTACKS"
+  [ "$count" = "$ATTACKS" ] || fail "other attacks than are known here"
 }
 
 # The release binary and the library against grpcurl and grpc-go.

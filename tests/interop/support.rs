@@ -34,7 +34,7 @@ pub(crate) struct Finished {
 
 /// The command of a program that tests/check.sh has built or installed, and named in `variable`.
 pub(crate) fn program(variable: &str, args: &[&str]) -> Command {
-    let path = env::var_os(variable).expect("tests/check.sh interop and proxies name the programs");
+    let path = env::var_os(variable).expect("tests/check.sh names the programs");
     let mut command = Command::new(path);
     command.args(args);
     command

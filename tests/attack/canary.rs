@@ -52,16 +52,20 @@ impl Canary {
                 let channel = Channel::with_config(&address, config).expect("an address");
                 let client = StreamServiceClient::new(channel);
                 let mut song = Song::default();
-                while !stopped.load(Ordering::Relaxed) {
+                loop {
+                    // The last call begins when the attack is over.
+                    let last = stopped.load(Ordering::Relaxed);
                     let started = Instant::now();
                     call(&client).await?;
                     song.slowest = song.slowest.max(started.elapsed());
                     song.calls += 1;
                     // Nobody listens after the first.
                     let _ = begun.send(());
+                    if last {
+                        return Ok(song);
+                    }
                     tokio::time::sleep(PAUSE).await;
                 }
-                Ok(song)
             })
         });
         // An error means that the first call has failed, which its end tells.

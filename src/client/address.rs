@@ -29,6 +29,16 @@ pub(crate) enum Scheme {
 pub struct AddressError(String);
 
 impl Address {
+    /// Of a server in this process, which has none.
+    pub(super) fn in_process() -> Self {
+        Self {
+            scheme: Scheme::Cleartext,
+            authority: Authority::from_static("in-process"),
+            host: "in-process".to_owned(),
+            port: 80,
+        }
+    }
+
     pub(crate) fn scheme(&self) -> Scheme {
         self.scheme
     }

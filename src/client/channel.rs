@@ -21,7 +21,7 @@ use tokio::time::sleep;
 
 use super::address::{Address, AddressError, Scheme};
 use super::config::Config;
-use super::connection;
+use super::connection::{self, Reach};
 use super::reconnect::Backoff;
 use super::request::{Bidi, ClientStreaming, Request, ServerStreaming, Unary};
 use crate::codec::Codec;
@@ -29,7 +29,7 @@ use crate::method::Method;
 use crate::status::Status;
 #[cfg(feature = "tls")]
 use crate::transport::Connector;
-use crate::transport::{InProcess, random};
+use crate::transport::{Dialer, InProcess, random};
 
 /// A server to call. Clones are cheap and share the connection.
 #[derive(Clone)]
@@ -43,19 +43,17 @@ struct Inner {
 }
 
 /// Where the server is, and how to talk to it.
-#[derive(Debug)]
 pub(super) struct Target {
     pub(super) route: Route,
     pub(super) config: Config,
 }
 
 /// What is below h2.
-#[derive(Debug)]
 pub(super) enum Route {
     Cleartext(Address),
     #[cfg(feature = "tls")]
     Tls(Address, Connector),
-    InProcess(InProcess),
+    Dialed(Address, Box<dyn Reach>),
 }
 
 /// What the calls and the manager share.
@@ -102,8 +100,23 @@ impl Channel {
 
     /// A channel to a server in this process, which serves the listener that came with `server`.
     pub fn in_process(server: InProcess, config: Config) -> Self {
-        let route = Route::InProcess(server);
+        let address = Address::in_process();
+        let route = Route::Dialed(address, Box::new(server));
         Self::new(Target { route, config })
+    }
+
+    /// A channel whose connections come from `dialer`. What `address` says is only told to the server: an `https` address
+    /// claims that the dialer's streams are encrypted.
+    ///
+    /// # Errors
+    /// When the address is none, as [`Channel::connect`].
+    pub fn with_dialer(
+        address: &str,
+        dialer: impl Dialer,
+        config: Config,
+    ) -> Result<Self, AddressError> {
+        let route = Route::Dialed(address.parse()?, Box::new(dialer));
+        Ok(Self::new(Target { route, config }))
     }
 
     fn new(target: Target) -> Self {
@@ -212,6 +225,7 @@ async fn manage(target: Arc<Target>, link: Arc<Link>) {
     for generation in 0.. {
         loop {
             tokio::select! {
+                biased;
                 () = link.wanted.notified() => break,
                 Some(_) = connections.join_next() => {}
             }
@@ -262,9 +276,13 @@ impl Route {
 
     fn scheme(&self) -> http::uri::Scheme {
         match self {
-            Self::Cleartext(_) | Self::InProcess(_) => http::uri::Scheme::HTTP,
+            Self::Cleartext(_) => http::uri::Scheme::HTTP,
             #[cfg(feature = "tls")]
             Self::Tls(..) => http::uri::Scheme::HTTPS,
+            Self::Dialed(address, _) => match address.scheme() {
+                Scheme::Cleartext => http::uri::Scheme::HTTP,
+                Scheme::Tls => http::uri::Scheme::HTTPS,
+            },
         }
     }
 
@@ -273,7 +291,7 @@ impl Route {
             Self::Cleartext(address) => address.authority().clone(),
             #[cfg(feature = "tls")]
             Self::Tls(address, _) => address.authority().clone(),
-            Self::InProcess(_) => Authority::from_static("in-process"),
+            Self::Dialed(address, _) => address.authority().clone(),
         }
     }
 }

@@ -17,7 +17,7 @@ use super::channel::{Route, Target};
 use super::greeting::Greeting;
 use crate::call::code_of;
 use crate::status::Status;
-use crate::transport::{Flush, Gathered, gather, tcp};
+use crate::transport::{Dialer, Flush, Gathered, gather, tcp};
 
 /// Drives a connection to its end.
 pub(super) type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -43,7 +43,22 @@ async fn connect(target: &Target) -> io::Result<(SendRequest<Bytes>, Driver)> {
         Route::Tls(address, connector) => {
             shake(target, connector.connect(dial(address).await?).await?).await
         }
-        Route::InProcess(server) => shake(target, server.connect().await?).await,
+        Route::Dialed(_, dialer) => dialer.connect(target).await,
+    }
+}
+
+/// A [`Dialer`] of whatever streams.
+pub(super) trait Reach: Send + Sync {
+    /// As [`connect`].
+    fn connect<'a>(&'a self, target: &'a Target) -> Connecting<'a>;
+}
+
+type Connecting<'a> =
+    Pin<Box<dyn Future<Output = io::Result<(SendRequest<Bytes>, Driver)>> + Send + 'a>>;
+
+impl<D: Dialer> Reach for D {
+    fn connect<'a>(&'a self, target: &'a Target) -> Connecting<'a> {
+        Box::pin(async move { shake(target, self.dial().await?).await })
     }
 }
 
@@ -222,7 +237,7 @@ mod tests {
     #[tokio::test]
     async fn what_a_server_said_before_it_left_is_read_though_it_takes_no_more() {
         let target = Target {
-            route: Route::InProcess(in_process().0),
+            route: Route::Dialed(Address::in_process(), Box::new(in_process().0)),
             config: Config::default(),
         };
         let (reads, server) = duplex(64);

@@ -108,6 +108,7 @@ async fn shake<Io: AsyncRead + AsyncWrite + Unpin>(
         }
     });
     let shaken = tokio::select! {
+        biased;
         shaken = timeout(HANDSHAKE_TIMEOUT, shaken) => shaken,
         // It has no calls yet.
         _ = phase.wait_for(|phase| *phase >= Phase::Draining) => return None,

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use tokio::io::{DuplexStream, duplex};
 use tokio::sync::mpsc;
 
-use super::Listener;
+use super::{Dialer, Listener};
 
 /// Bytes on their way on one connection, each way. 64 KiB: one gathered write.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -31,12 +31,11 @@ pub fn in_process() -> (InProcess, InProcessListener) {
     (InProcess(dialed), InProcessListener(accepted))
 }
 
-impl InProcess {
-    /// A new connection.
-    ///
-    /// # Errors
-    /// When the server has stopped listening.
-    pub(crate) async fn connect(&self) -> io::Result<DuplexStream> {
+impl Dialer for InProcess {
+    type Io = DuplexStream;
+
+    /// Fails when the server has stopped listening.
+    async fn dial(&self) -> io::Result<DuplexStream> {
         let (ours, theirs) = duplex(BUFFER_BYTES);
         let dialed = self.0.send(theirs).await;
         dialed.map_err(|_| io::ErrorKind::ConnectionRefused)?;

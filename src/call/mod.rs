@@ -17,6 +17,7 @@ mod recv;
 mod respond;
 mod room;
 mod send;
+mod watched;
 
 pub(crate) use self::outgoing::Outgoing;
 pub(crate) use self::recv::Inbound;
@@ -24,6 +25,7 @@ pub use self::recv::Streaming;
 pub(crate) use self::respond::{Respond, refuse};
 pub(crate) use self::room::{PUSHBACK, Room};
 pub use self::send::{Compression, Sender};
+pub(crate) use self::watched::Watched;
 
 use std::fmt;
 use std::future::Future;
@@ -32,7 +34,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use h2::Reason;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -71,7 +73,7 @@ pub(crate) struct Facts {
 pub(crate) struct Link {
     pub(crate) peer: Option<SocketAddr>,
     /// How far the server is in going down.
-    pub(crate) phase: watch::Receiver<Phase>,
+    pub(crate) phase: Watched<Phase>,
     /// Whether this connection's own time is over.
     pub(crate) expired: AtomicBool,
 }
@@ -79,7 +81,7 @@ pub(crate) struct Link {
 impl Link {
     /// The status of a call that is cut off now.
     pub(crate) fn cut_off(&self) -> Status {
-        match (*self.phase.borrow(), self.expired.load(Ordering::Relaxed)) {
+        match (self.phase.get(), self.expired.load(Ordering::Relaxed)) {
             (Phase::Ending, _) => Status::unavailable("the server is shutting down"),
             (_, true) => Status::unavailable("the connection has reached its age"),
             (_, false) => Status::cancelled("the call was dropped"),
@@ -143,11 +145,8 @@ impl Call {
 
     /// Resolves when the server begins to drain: a stream without an end of its own should end now.
     pub fn draining(&self) -> impl Future<Output = ()> + Send + use<> {
-        let mut phase = self.0.facts.link.phase.clone();
-        async move {
-            // An error means that the server is gone, which is no less.
-            let _ = phase.wait_for(|phase| *phase >= Phase::Draining).await;
-        }
+        let phase = self.0.facts.link.phase.clone();
+        async move { phase.wait_for(|phase| *phase >= Phase::Draining).await }
     }
 
     /// Sets the metadata that travels in the response's headers.

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use h2::client::SendRequest;
 use http::Uri;
 use http::uri::{Authority, PathAndQuery};
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::sleep;
 
@@ -24,6 +24,7 @@ use super::config::Config;
 use super::connection::{self, Reach};
 use super::reconnect::Backoff;
 use super::request::{Bidi, ClientStreaming, Request, ServerStreaming, Unary};
+use crate::call::Watched;
 use crate::codec::Codec;
 use crate::method::Method;
 use crate::status::Status;
@@ -58,7 +59,7 @@ pub(super) enum Route {
 
 /// What the calls and the manager share.
 struct Link {
-    state: watch::Sender<State>,
+    state: Watched<State>,
     /// Told by a call that finds the channel idle.
     wanted: Notify,
 }
@@ -123,7 +124,7 @@ impl Channel {
         Self(Arc::new(Inner {
             target: Arc::new(target),
             link: Arc::new(Link {
-                state: watch::Sender::new(State::Idle),
+                state: Watched::new(State::Idle),
                 wanted: Notify::new(),
             }),
             manager: OnceLock::new(),
@@ -179,24 +180,27 @@ impl Channel {
     /// While connecting fails, calls fail at once unless they wait for ready (wait-for-ready.md).
     pub(super) async fn ready(&self, wait_for_ready: bool) -> Result<Ready, Status> {
         let link = &self.0.link;
-        if let State::Ready(ready) = &*link.state.borrow() {
-            return Ok(ready.clone());
+        let connected = |state: &State| match state {
+            State::Ready(ready) => Some(ready.clone()),
+            _ => None,
+        };
+        if let Some(ready) = link.state.look(connected) {
+            return Ok(ready);
         }
         self.0.manager.get_or_init(|| {
             let manage = manage(Arc::clone(&self.0.target), Arc::clone(&self.0.link));
             tokio::spawn(manage).abort_handle()
         });
-        let mut state = link.state.subscribe();
-        loop {
-            match &*state.borrow_and_update() {
-                State::Ready(ready) => return Ok(ready.clone()),
-                State::Failed(status) if !wait_for_ready => return Err(status.clone()),
-                State::Idle => link.wanted.notify_one(),
-                State::Connecting | State::Failed(_) => {}
+        let found = link.state.until(|state| match state {
+            State::Ready(ready) => Some(Ok(ready.clone())),
+            State::Failed(status) if !wait_for_ready => Some(Err(status.clone())),
+            State::Idle => {
+                link.wanted.notify_one();
+                None
             }
-            let changed = state.changed().await;
-            changed.expect("the channel owns the sender");
-        }
+            State::Connecting | State::Failed(_) => None,
+        });
+        found.await
     }
 
     /// `ready` turned out to take no more calls: the next one gets a new connection.
@@ -207,13 +211,9 @@ impl Channel {
 
 impl Link {
     fn retire(&self, generation: u64) {
-        self.state.send_if_modified(|state| {
-            let current = matches!(state, State::Ready(ready) if ready.generation == generation);
-            if current {
-                *state = State::Idle;
-            }
-            current
-        });
+        let current =
+            |state: &State| matches!(state, State::Ready(ready) if ready.generation == generation);
+        self.state.set_if(current, State::Idle);
     }
 }
 
@@ -230,16 +230,15 @@ async fn manage(target: Arc<Target>, link: Arc<Link>) {
                 Some(_) = connections.join_next() => {}
             }
         }
-        if !matches!(*link.state.borrow(), State::Idle) {
+        if !link.state.look(|state| matches!(state, State::Idle)) {
             // A wish from before the current connection.
             continue;
         }
-        link.state.send_replace(State::Connecting);
+        link.state.set(State::Connecting);
         match connection::open(&target).await {
             Ok((send, driver)) => {
                 backoff.on_success();
-                link.state
-                    .send_replace(State::Ready(Ready { send, generation }));
+                link.state.set(State::Ready(Ready { send, generation }));
                 let link = Arc::clone(&link);
                 connections.spawn(async move {
                     driver.await;
@@ -249,9 +248,9 @@ async fn manage(target: Arc<Target>, link: Arc<Link>) {
             Err(status) => {
                 let delay = backoff.on_failure(random());
                 tracing::debug!(%status, ?delay, "cannot connect");
-                link.state.send_replace(State::Failed(status));
+                link.state.set(State::Failed(status));
                 sleep(delay).await;
-                link.state.send_replace(State::Idle);
+                link.state.set(State::Idle);
             }
         }
     }

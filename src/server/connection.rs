@@ -15,7 +15,6 @@ use h2::server::{Connection, SendResponse};
 use h2::{Ping, PingPong, Reason, RecvStream};
 use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::calls::Calls;
@@ -23,7 +22,9 @@ use super::handler::Rpc;
 use super::lifetime::{Due, Lifetime, Seen};
 use super::not_grpc::{self, HTTP1_ANSWER};
 use super::{CallFuture, Serving};
-use crate::call::{Facts, Inbound, Link, PUSHBACK, Phase, Respond, Shared, refuse, status_of};
+use crate::call::{
+    Facts, Inbound, Link, PUSHBACK, Phase, Respond, Shared, Watched, refuse, status_of,
+};
 use crate::metadata::Metadata;
 use crate::protocol::{Rejection, RequestHead, exact_path};
 use crate::status::Status;
@@ -41,17 +42,16 @@ pub(super) async fn serve<Io>(
     socket: Io,
     peer: Option<SocketAddr>,
     serving: Arc<Serving>,
-    phase: watch::Receiver<Phase>,
+    phase: Watched<Phase>,
 ) where
     Io: AsyncRead + AsyncWrite + Unpin,
 {
     #[cfg(feature = "tls")]
     if let Some(tls) = &serving.config.tls {
-        let mut draining = phase.clone();
         let shaken = tokio::select! {
             shaken = tls.accept(socket) => shaken,
             // It has no calls yet.
-            _ = draining.wait_for(|phase| *phase >= Phase::Draining) => return,
+            () = phase.wait_for(|phase| *phase >= Phase::Draining) => return,
         };
         return match shaken {
             Ok(socket) => serve_h2(socket, peer, serving, phase).await,
@@ -65,7 +65,7 @@ async fn serve_h2<Io>(
     socket: Io,
     peer: Option<SocketAddr>,
     serving: Arc<Serving>,
-    phase: watch::Receiver<Phase>,
+    phase: Watched<Phase>,
 ) where
     Io: AsyncRead + AsyncWrite + Unpin,
 {
@@ -96,7 +96,7 @@ async fn shake<Io: AsyncRead + AsyncWrite + Unpin>(
     serving: &Serving,
     socket: Gathered<Guarded<Io>>,
     flush: &Flush<Guarded<Io>>,
-    mut phase: watch::Receiver<Phase>,
+    phase: Watched<Phase>,
 ) -> Option<H2<Io>> {
     let mut handshake = pin!(serving.config.h2().handshake(socket));
     // h2's settings are gathered, and leave when it is clear that the client reads them.
@@ -111,7 +111,7 @@ async fn shake<Io: AsyncRead + AsyncWrite + Unpin>(
         biased;
         shaken = timeout(HANDSHAKE_TIMEOUT, shaken) => shaken,
         // It has no calls yet.
-        _ = phase.wait_for(|phase| *phase >= Phase::Draining) => return None,
+        () = phase.wait_for(|phase| *phase >= Phase::Draining) => return None,
     };
     // The peer's fault is not our log line above debug.
     match shaken {
@@ -148,12 +148,11 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Serve<Io> {
     /// Serves to the end of the connection.
     async fn run(&mut self) {
         let mut pings = self.h2.ping_pong();
-        let mut phase = self.link.phase.clone();
+        let phase = self.link.phase.clone();
         let ends = tokio::select! {
             biased;
             ends = poll_fn(|cx| self.poll_life(pings.as_mut(), cx)) => ends,
-            // An error means that the server is gone, and with it this task.
-            _ = phase.wait_for(|phase| *phase >= Phase::Draining) => Ends::Draining,
+            () = phase.wait_for(|phase| *phase >= Phase::Draining) => Ends::Draining,
         };
         let grace = match ends {
             Ends::Closed => return,
@@ -166,7 +165,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Serve<Io> {
             return;
         }
         self.link.expired.store(true, Ordering::Relaxed);
-        if *self.link.phase.borrow() >= Phase::Ending && !self.calls.is_empty() {
+        if self.link.phase.get() >= Phase::Ending && !self.calls.is_empty() {
             self.serving.cut.store(true, Ordering::Relaxed);
         }
         // Each call that is dropped ends with a status, which has a moment to leave.
@@ -267,7 +266,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Serve<Io> {
 
     /// Serves until the connection is closed, or `None` when it is not and its calls must end: a limit is reached, or
     /// they have ended and the client does not close.
-    async fn drain(&mut self, mut phase: watch::Receiver<Phase>, grace: Duration) -> Option<()> {
+    async fn drain(&mut self, phase: Watched<Phase>, grace: Duration) -> Option<()> {
         let mut ending = pin!(phase.wait_for(|phase| *phase >= Phase::Ending));
         let mut grace = pin!(sleep(grace));
         let mut idle = pin!(sleep(CLOSE_GRACE));

@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -31,7 +31,7 @@ pub use self::config::Config;
 pub use self::handler::{Rpc, Runner};
 use self::router::{Override, Router};
 use self::threads::Threads;
-use crate::call::{Phase, Room};
+use crate::call::{Phase, Room, Watched};
 use crate::codec::MessageLimits;
 use crate::method::Method;
 use crate::transport::Listener;
@@ -70,6 +70,21 @@ struct Serving {
     room: Room,
     /// Whether calls were cut off at the drain limit.
     cut: AtomicBool,
+}
+
+/// How far a server is in going down. One that is dropped is gone, which no call waits for but what it handed to others.
+struct Down(Watched<Phase>);
+
+impl Down {
+    fn new() -> Self {
+        Self(Watched::new(Phase::Serving))
+    }
+}
+
+impl Drop for Down {
+    fn drop(&mut self) {
+        self.0.set(Phase::Ending);
+    }
 }
 
 /// How a drain ended.
@@ -145,16 +160,16 @@ impl Server {
     ) -> io::Result<Drained> {
         let drain_timeout = self.config.drain_timeout;
         let serving = self.into_serving()?;
-        let (phase, watched) = watch::channel(Phase::Serving);
+        let Down(phase) = &Down::new();
         let mut connections = JoinSet::new();
         accept(listener, shutdown, |socket, peer| {
             while connections.try_join_next().is_some() {}
             let serving = Arc::clone(&serving);
-            connections.spawn(connection::serve(socket, peer, serving, watched.clone()));
+            connections.spawn(connection::serve(socket, peer, serving, phase.clone()));
             Ok(())
         })
         .await;
-        drain(&phase, drain_timeout, async {
+        drain(phase, drain_timeout, async {
             while connections.join_next().await.is_some() {}
         })
         .await;
@@ -178,13 +193,13 @@ impl Server {
     ) -> io::Result<Drained> {
         let drain_timeout = self.config.drain_timeout;
         let serving = self.into_serving()?;
-        let (phase, watched) = watch::channel(Phase::Serving);
-        let threads = Threads::start(threads, &serving, &watched)?;
+        let Down(phase) = &Down::new();
+        let threads = Threads::start(threads, &serving, phase)?;
         accept(listener, shutdown, |socket, peer| {
             threads.hand(socket, peer)
         })
         .await;
-        drain(&phase, drain_timeout, threads.join()).await;
+        drain(phase, drain_timeout, threads.join()).await;
         Ok(serving.drained())
     }
 
@@ -265,11 +280,11 @@ fn is_clients_fault(error: &io::Error) -> bool {
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Lets the calls in flight end, and ends them at the limit.
-async fn drain(phase: &watch::Sender<Phase>, limit: Duration, ended: impl Future<Output = ()>) {
+async fn drain(phase: &Watched<Phase>, limit: Duration, ended: impl Future<Output = ()>) {
     let mut ended = pin!(ended);
-    phase.send_replace(Phase::Draining);
+    phase.set(Phase::Draining);
     if timeout(limit, &mut ended).await.is_err() {
-        phase.send_replace(Phase::Ending);
+        phase.set(Phase::Ending);
         ended.await;
     }
 }

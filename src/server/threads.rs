@@ -13,11 +13,11 @@ use std::thread;
 
 use tokio::net::TcpStream;
 use tokio::runtime::Builder;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::{Serving, connection};
-use crate::call::Phase;
+use crate::call::{Phase, Watched};
 
 /// Connections that may wait for one thread to take them. 1024: the length of a listener's own queue.
 const MAX_WAITING: usize = 1024;
@@ -42,7 +42,7 @@ impl Threads {
     pub(super) fn start(
         count: NonZeroUsize,
         serving: &Arc<Serving>,
-        phase: &watch::Receiver<Phase>,
+        phase: &Watched<Phase>,
     ) -> io::Result<Self> {
         let threads = (0..count.get()).map(|n| Thread::start(n, serving, phase));
         Ok(Self(threads.collect::<io::Result<_>>()?))
@@ -77,7 +77,7 @@ impl Threads {
 }
 
 impl Thread {
-    fn start(n: usize, serving: &Arc<Serving>, phase: &watch::Receiver<Phase>) -> io::Result<Self> {
+    fn start(n: usize, serving: &Arc<Serving>, phase: &Watched<Phase>) -> io::Result<Self> {
         let (sockets, mut waiting) = mpsc::channel(MAX_WAITING);
         let (keep, dropped) = oneshot::channel::<()>();
         let (end, ended) = oneshot::channel();

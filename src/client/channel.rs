@@ -9,7 +9,9 @@
 //! ```
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::SendRequest;
@@ -17,7 +19,7 @@ use http::Uri;
 use http::uri::{Authority, PathAndQuery};
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::address::{Address, AddressError, Scheme};
 use super::config::Config;
@@ -77,6 +79,8 @@ pub(super) struct Ready {
     pub(super) send: SendRequest<Bytes>,
     /// Which of the channel's connections this is.
     generation: u64,
+    /// Whether a call was ever opened on it.
+    used: Arc<AtomicBool>,
 }
 
 impl Channel {
@@ -209,6 +213,13 @@ impl Channel {
     }
 }
 
+impl Ready {
+    /// A call was opened on it.
+    pub(super) fn set_used(&self) {
+        self.used.store(true, Ordering::Relaxed);
+    }
+}
+
 impl Link {
     fn retire(&self, generation: u64) {
         let current =
@@ -222,6 +233,8 @@ impl Link {
 async fn manage(target: Arc<Target>, link: Arc<Link>) {
     let mut backoff = Backoff::new();
     let mut connections = JoinSet::new();
+    // The last connection: when it was made, and whether a call was opened on it.
+    let mut last: Option<(Instant, Arc<AtomicBool>)> = None;
     for generation in 0.. {
         loop {
             tokio::select! {
@@ -234,11 +247,31 @@ async fn manage(target: Arc<Target>, link: Arc<Link>) {
             // A wish from before the current connection.
             continue;
         }
-        link.state.set(State::Connecting);
-        match connection::open(&target).await {
-            Ok((send, driver)) => {
+        // A server that leaves as soon as it has come would be asked again and again, as fast as it leaves.
+        let useless = last.take().is_some_and(|(made, used)| {
+            let useless = !used.load(Ordering::Relaxed) && made.elapsed() < USELESS;
+            if !useless {
                 backoff.on_success();
-                link.state.set(State::Ready(Ready { send, generation }));
+            }
+            useless
+        });
+        link.state.set(State::Connecting);
+        let opened = match useless {
+            false => connection::open(&target).await,
+            true => Err(Status::unavailable(format!(
+                "{}: the server closed the connection as soon as it was made",
+                target.route
+            ))),
+        };
+        match opened {
+            Ok((send, driver)) => {
+                let used = Arc::new(AtomicBool::new(false));
+                last = Some((now(), Arc::clone(&used)));
+                link.state.set(State::Ready(Ready {
+                    send,
+                    generation,
+                    used,
+                }));
                 let link = Arc::clone(&link);
                 connections.spawn(async move {
                     driver.await;
@@ -254,6 +287,14 @@ async fn manage(target: Arc<Target>, link: Arc<Link>) {
             }
         }
     }
+}
+
+/// A connection that is lost within this, without a call on it, counts as one that could not be made. One second: the
+/// first delay of the backoff, which is then at least as long.
+const USELESS: Duration = Duration::from_secs(1);
+
+fn now() -> Instant {
+    Instant::now()
 }
 
 impl Route {

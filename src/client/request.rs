@@ -204,7 +204,10 @@ impl Dial {
         };
         let request = head.into_request(self.channel.uri(self.method));
         match send.send_request(request, false) {
-            Ok(opened) => Ok(Some(opened)),
+            Ok(opened) => {
+                ready.set_used();
+                Ok(Some(opened))
+            }
             Err(error) if error.is_go_away() || error.is_io() => Ok(None),
             Err(error) => Err(super::connection::status_of(&error)),
         }

@@ -1,8 +1,10 @@
 //! The integration tests: one binary, a file for each behaviour.
 //!
 //! - `bounds`: clients that stall, calls that are too many
+//! - `cancels`: calls that are cancelled or late at every point of their lives
 //! - `cli`: the built binary, as a user runs it
 //! - `client`: our client against our server and against a raw h2 peer
+//! - `faults`: connections that break at every byte of a call, on `faulty` streams
 //! - `gateway`: the HTTP front, seen by a raw HTTP client
 //! - `health`: health checking, as a load balancer sees it
 //! - `peers`: our client against servers that misbehave
@@ -16,11 +18,14 @@
 #[cfg(feature = "app")]
 mod backend;
 mod bounds;
+mod cancels;
 #[cfg(feature = "tls")]
 mod certificates;
 #[cfg(feature = "app")]
 mod cli;
 mod client;
+mod faults;
+mod faulty;
 #[cfg(feature = "app")]
 mod gateway;
 mod health;

@@ -4,6 +4,8 @@
 //! its seeds stand in `fuzz/seeds/`; the tests below replay them, so that stable checks them too. Not here: the
 //! bodies that look inside a private type, which stand beside it.
 
+mod connections;
+
 use bytes::{Bytes, BytesMut};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method as Verb, Request, Response, StatusCode, Uri};
@@ -21,13 +23,15 @@ use crate::status::{Code, Status, wire};
 pub type Body = fn(&[u8]);
 
 /// Every target, by its name.
-pub const TARGETS: [(&str, Body); 6] = [
+pub const TARGETS: [(&str, Body); 8] = [
     ("frame", frame),
     ("codec", codec),
     ("head", head),
     ("timeout", timeout),
     ("status", status),
     ("metadata", metadata),
+    ("server", server),
+    ("client", client),
 ];
 
 /// Bytes of a stream, cut anywhere, are the same frames.
@@ -48,6 +52,16 @@ pub fn status(data: &[u8]) {
 /// Header blocks, and bytes in a `-bin` value.
 pub fn metadata(data: &[u8]) {
     metadata::fuzz(data);
+}
+
+/// A whole connection of a server, and whatever its client sends.
+pub fn server(data: &[u8]) {
+    connections::server(data);
+}
+
+/// A whole connection of a client, and whatever its server sends.
+pub fn client(data: &[u8]) {
+    connections::client(data);
 }
 
 /// A message goes through frames in every encoding and comes back, unless it is over a limit, which is told; and bytes
@@ -296,6 +310,16 @@ mod tests {
             let mut data = vec![byte; len + 2];
             data[..2].copy_from_slice(&[limit, cut]);
             codec(&data);
+        }
+
+        #[test]
+        fn any_client_is_survived(data in any::<Vec<u8>>()) {
+            server(&data);
+        }
+
+        #[test]
+        fn any_server_is_survived(data in any::<Vec<u8>>()) {
+            client(&data);
         }
 
         #[test]

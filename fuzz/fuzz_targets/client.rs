@@ -1,0 +1,3 @@
+//! `streamway::fuzz::client`
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| streamway::fuzz::client(data));

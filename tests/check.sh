@@ -3,16 +3,17 @@
 #
 #   tests/check.sh            all of it: what a change has to pass
 #   tests/check.sh --quick    format, clippy and tests: while writing
-#   tests/check.sh STEP…      some of the steps: format clippy test peers doc features dependencies fuzz attack interop
-#                             conformance cases proxies h2spec instructions
+#   tests/check.sh STEP…      some of the steps: format clippy test simulation peers doc features dependencies fuzz attack
+#                             interop conformance cases proxies h2spec instructions
 #
 # Needs Rust stable and nightly, and Go; and nginx and valgrind, which root of a Debian need not install. Other tools are
 # installed at the versions below, under target/tools.
 # FUZZ_SECONDS (10): how long each fuzz target runs, after its seeds and its corpus.
+# SIM_SEEDS (200): how many seeds are simulated.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-readonly ALL=(format clippy test peers doc features dependencies fuzz attack interop conformance cases proxies h2spec instructions)
+readonly ALL=(format clippy test simulation peers doc features dependencies fuzz attack interop conformance cases proxies h2spec instructions)
 readonly QUICK=(format clippy test)
 readonly TARGET=${CARGO_TARGET_DIR:-$PWD/target}
 readonly TOOLS=$TARGET/tools
@@ -47,9 +48,17 @@ step_clippy() {
   cargo clippy --locked --all-features --test interop --test attack -- -D warnings
 }
 
-# Unit and integration tests, examples in docs, the architecture, the seeds of the fuzz targets.
+# Unit and integration tests, examples in docs, the architecture, the seeds of the fuzz targets; of the simulation a few.
 step_test() {
-  cargo test --locked --all-features
+  SIM_SEEDS=20 cargo test --locked --all-features
+}
+
+# Our server and clients on a simulated network: 200 seeds, or SIM_SEEDS. A seed that fails is named, and SIM_SEED repeats it.
+step_simulation() {
+  local log=$TARGET/simulation.log
+  timeout 600 cargo test --locked --all-features --test sim -- --show-output >"$log" 2>&1 ||
+    { tail -n 60 "$log" >&2; fail "$log"; }
+  grep '^simulation: ' "$log" || fail "no seed was run"
 }
 
 # The client against servers that misbehave: step_test runs the cases too, this counts them.
@@ -103,7 +112,7 @@ step_fuzz() {
     log=$TARGET/fuzz-$name.log
     mkdir -p "fuzz/corpus/$name"
     cargo +nightly fuzz run --target-dir "$TARGET/fuzz" --codegen-units 16 "$name" "fuzz/corpus/$name" "fuzz/seeds/$name" \
-      -- "-max_total_time=${FUZZ_SECONDS:-10}" >"$log" 2>&1 || { tail -n 60 "$log" >&2; fail "$name"; }
+      -- "-max_total_time=${FUZZ_SECONDS:-10}" -timeout=20 -malloc_limit_mb=64 >"$log" 2>&1 || { tail -n 60 "$log" >&2; fail "$name"; }
     echo "$name: $(grep -o 'Done.*' "$log")"
   done
 }

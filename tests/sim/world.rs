@@ -77,7 +77,7 @@ enum Fault {
 pub(crate) fn simulate(seed: u64, printed: bool) -> Result<u64, String> {
     seed_chance(seed);
     let mut chance = Chance::new(seed);
-    let calm = seed % 4 == 0;
+    let calm = seed.is_multiple_of(4);
     let world = Arc::new(World {
         calm,
         sent: Mutex::default(),

@@ -23,11 +23,12 @@ use std::error::Error;
 use std::hint::black_box;
 use std::time::Instant;
 
+use prost::Message;
 use streamway::{Channel, Status};
 use tokio::task::JoinSet;
 
 use proto::stream_service::StreamServiceClient;
-use proto::{Image, OrderSearchParams, StreamImageList, StreamSumData};
+use proto::{Image, OrderSearchParams, StreamImageList, StreamOrderList, StreamSumData};
 use usage::Usage;
 
 const USAGE: &str = "bench_client --addr ADDR --exports|--ping-pong|--pipelined|--upload|--unary N \
@@ -104,9 +105,14 @@ async fn exports(client: &StreamServiceClient, n: u64, count: i32) -> Done {
     for _ in 0..n {
         let search = OrderSearchParams { count };
         let mut orders = client.order_list(search).start().await?;
-        while let Some(order) = orders.message().await? {
-            black_box(order);
+        let mut message = StreamOrderList::default();
+        while orders.merge(&mut message).await? {
+            black_box(&message);
             messages += 1;
+            // What the next one does not say is empty.
+            if let Some(order) = &mut message.order {
+                order.clear();
+            }
         }
     }
     Ok((messages, Vec::new()))

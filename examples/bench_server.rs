@@ -13,13 +13,12 @@ use std::future::pending;
 use std::hint::black_box;
 use std::num::NonZeroUsize;
 
+use prost::Message;
 use streamway::{Call, Sender, Server, Status, Streaming};
 use tokio::net::TcpListener;
 
 use proto::stream_service::{StreamService, StreamServiceServer};
-use proto::{
-    Order, OrderSearchParams, StreamImageList, StreamOrderList, StreamSumData, UploadResponse,
-};
+use proto::{OrderSearchParams, StreamImageList, StreamOrderList, StreamSumData, UploadResponse};
 
 const USAGE: &str = "bench_server --addr ADDR [--threads N]";
 
@@ -52,13 +51,14 @@ impl StreamService for Bench {
         search: OrderSearchParams,
         tx: &mut Sender<StreamOrderList>,
     ) -> Result<(), Status> {
+        // One message for all orders: `send` borrows it, so its text is written anew and not allocated anew.
+        let mut message = StreamOrderList::default();
         for id in 0..orders::count(search.count) {
-            let order = Order {
-                id,
-                order_sn: orders::order_sn(id),
-                date: orders::date(id),
-            };
-            tx.send(&StreamOrderList { order: Some(order) }).await?;
+            let order = message.order.get_or_insert_default();
+            order.id = id;
+            orders::write_order_sn(&mut order.order_sn, id);
+            orders::write_date(&mut order.date, id);
+            tx.send(&message).await?;
         }
         Ok(())
     }
@@ -69,9 +69,14 @@ impl StreamService for Bench {
         rx: &mut Streaming<StreamImageList>,
     ) -> Result<UploadResponse, Status> {
         let mut count = 0u64;
-        while let Some(image) = rx.message().await? {
-            black_box(image);
+        let mut message = StreamImageList::default();
+        while rx.merge(&mut message).await? {
+            black_box(&message);
             count += 1;
+            // What the next one does not say is empty.
+            if let Some(image) = &mut message.image {
+                image.clear();
+            }
         }
         black_box(count);
         Ok(UploadResponse {})

@@ -10,14 +10,18 @@ import plot
 
 NAMES = {
     "ours": "streamway",
-    "tonic": "tonic as written",
     "tonic-best": "tonic at its best",
     "grpc-go": "grpc-go",
-    "connectrpc": "connectrpc",
     "h2": "bare h2",
     "tcp": "TCP",
+    "ours-written": "streamway, default build",
+    "tonic": "tonic as written",
+    "connectrpc": "connectrpc",
 }
-PEERS = ["tonic", "tonic-best", "grpc-go", "connectrpc"]
+PEERS = ["tonic-best", "grpc-go", "tonic", "connectrpc"]
+# Whom each is compared with: streamway built in the same way.
+OURS = {"tonic": "ours-written", "connectrpc": "ours-written"}
+NOTES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "notes.md")
 
 # Least ratio peer ÷ ours: tonic as written, tonic at its best, grpc-go.
 GOALS = {
@@ -39,7 +43,7 @@ def write(folder, works, samples, facts, commands):
     os.makedirs(folder, exist_ok=True)
     text = [HEAD.format(**facts, rounds_text=rounds_text(facts))]
     table = [w for w in works if not w.name.startswith(("orders-", "streams-", "export-store"))]
-    text += ["## CPU\n", "CPU time of the process under test; each peer as a multiple of streamway's, the goal behind it.\n",
+    text += ["## CPU\n", "CPU time of the process under test; each peer as a multiple of the streamway that is built alike, the goal behind it.\n",
              costs(table, samples, "cpu", goals=True)]
     text += ["\n## Wall time\n", "The whole system: server, client and kernel on the same two cores.\n",
              costs(table, samples, "wall", goals=False)]
@@ -67,7 +71,8 @@ def write(folder, works, samples, facts, commands):
         with open(os.path.join(folder, name), "w") as file:
             file.write(svg)
         text.append(f"![{title}]({name})\n")
-    text.append(WHERE)
+    with open(NOTES) as file:
+        text.append("\n" + file.read())
     text.append("\n## Commands\n\nFrom the root of the repository: `" + facts["command"] + "`. What it runs against each server:\n\n```text")
     text += [f"{name:24} {command}" for name, command in commands.items() if not name.startswith(("orders-", "streams-"))]
     text.append("```")
@@ -75,35 +80,19 @@ def write(folder, works, samples, facts, commands):
         file.write("\n".join(text) + "\n")
 
 
-WHERE = """
-## Where the rest goes
-
-Not measured by each run: instructions by callgrind, and samples by `perf`, of the state that docs/decisions/0003 describes.
-
-| | this crate | h2, http, tokio, bytes | prost | allocator | building strings, copying, the rest |
-|---|---:|---:|---:|---:|---:|
-| export, a message | 5 % | 12 % | 17 % | 31 % | 35 % |
-| upload, a message | 12 % | 6 % | 24 % | 23 % | 35 % (UTF-8, growing strings) |
-| client receive, a message | 14 % | 7 % | 27 % | 21 % | 31 % (UTF-8, growing strings) |
-| bidi on 100 streams, a message | 21 % | 60 % | 1 % | 0 % | 18 % |
-| unary, 1 connection × 100, a call | 9 % | 60 % | 0 % | 11 % | 20 % |
-| bidi, 100 in flight on 1 stream | 58 % of the CPU is the kernel: one read, one write and one wait for a hundred messages | | | | |
-
-- **Upload and client receive**: decoding by prost, which tonic does too, is what a smaller ratio would have to be taken from.
-- **Bidi on 100 streams**: each message is one DATA frame each way and one wake-up. Tonic at its best takes 7,242 instructions, this
-  crate 5,823, of which h2, tokio and bytes are 3,450. Twice as good as tonic would be 3,621.
-- **The export from SQLite**: 62 % of the CPU is reading on the store's threads (SQLite's own machine 21 %, handing rows over 20 %,
-  the file 10 %), 38 % is encoding and sending. Its checksum for each row is a fifth of the read (docs/decisions/0020).
-"""
-
 HEAD = """# Performance
 
 Written by `{command}`; do not edit. {rounds_text}
 Ratios are medians of the ratios within each round, so that a busy machine disturbs both sides alike; absolute times mean little.
-streamway, tonic at its best and the floors are built with `lto = "fat"`, one codegen unit and without h2's traces; tonic and
-connectrpc as written are built as cargo does by default, on a multi-thread runtime. Everyone has TCP_NODELAY and no tracing
-subscriber, and builds the strings of an order anew for each message, by the same code. tonic's clients are not asked to receive from
-grpc-go: they end the connection with `too_many_data_frames` as soon as they fall behind.
+Each ratio is one of two programs built alike: tonic and connectrpc as people write them (on a multi-thread runtime) and the
+streamway beside them as cargo builds when nobody says how; tonic at its best, the floors and the other streamway with `lto = "fat"`, one
+codegen unit and without h2's traces. Go has one way to build, and stands beside the latter.
+
+Everyone has TCP_NODELAY and no tracing subscriber, and writes the strings of an order anew for each message, by the same code:
+streamway into one message that its handler fills again, because `send` borrows; the others into new messages, because their streams
+own what they yield. Likewise streamway receives into one message (`merge`), the others into new ones. What that alone gives
+stands below. tonic's clients are not asked to receive from grpc-go: they end the connection with `too_many_data_frames` as soon as
+they fall behind.
 
 | | |
 |---|---|
@@ -123,26 +112,28 @@ def median(runs, field):
 
 
 def ratio(work, peer, field):
-    """Peer ÷ ours, round by round."""
-    return statistics.median(theirs[field] / ours[field] for theirs, ours in zip(work[peer], work["ours"]))
+    """Peer ÷ ours that is built alike, round by round."""
+    return statistics.median(theirs[field] / ours[field] for theirs, ours in zip(work[peer], work[OURS.get(peer, "ours")]))
 
 
 def costs(works, samples, field, goals):
-    others = PEERS + ["h2", "tcp"]
-    rows = ["| work | streamway | " + " | ".join(NAMES[p] for p in others) + " |", "|---|---:|" + "---:|" * len(others)]
+    rows = ["| work | " + " | ".join(NAMES.values()) + " |", "|---|" + "---:|" * len(NAMES)]
     for work in works:
         measured = samples[work.name]
         cells = []
-        for peer in others:
+        for peer in NAMES:
             if peer not in measured:
                 cells.append("")
+                continue
+            if peer.startswith("ours"):
+                cells.append(f"{median(measured[peer], field):.3g} {work.unit}")
                 continue
             value = ratio(measured, peer, field)
             cell = f"{value:.2f}"
             if goals and work.name != "bidi-1" and peer in GOAL_PEERS and work.name in GOALS:
                 cell = against(value, GOALS[work.name][GOAL_PEERS.index(peer)])
             cells.append(cell)
-        rows.append(f"| {work.title} | {median(measured['ours'], field):.3g} {work.unit} | " + " | ".join(cells) + " |")
+        rows.append(f"| {work.title} | " + " | ".join(cells) + " |")
     return "\n".join(rows)
 
 
@@ -170,7 +161,7 @@ def extras(samples, floors):
     if "bidi-1" in samples:
         out += ["\n## Latency: ping-pong on one stream, both ends on one core\n", "| | p50 µs | p99 µs | p50 ÷ ours |", "|---|---:|---:|---:|"]
         for name, runs in samples["bidi-1"].items():
-            value = ratio(samples["bidi-1"], name, "p50")
+            value = 1 if name.startswith("ours") else ratio(samples["bidi-1"], name, "p50")
             cell = against(value, GOALS["bidi-1"][GOAL_PEERS.index(name)]) if name in GOAL_PEERS else f"{value:.2f}"
             out.append(f"| {NAMES[name]} | {median(runs, 'p50'):.1f} | {median(runs, 'p99'):.1f} | {cell} |")
     if "export-64-streams" in samples:

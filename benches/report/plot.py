@@ -5,7 +5,7 @@ In: titles and numbers. Out: the text of a picture that is read on light and dar
 
 import math
 
-COLOURS = {"ours": "#d1495b", "tonic": "#00798c", "tonic-best": "#30a5bf", "grpc-go": "#8d6a9f", "connectrpc": "#edae49"}
+COLOURS = {"ours": "#d1495b", "ours-written": "#e8919d", "tonic": "#00798c", "tonic-best": "#30a5bf", "grpc-go": "#8d6a9f", "connectrpc": "#edae49"}
 STYLE = "<style>text{font:13px sans-serif;fill:#222}.title{font-size:16px;font-weight:bold}.small{font-size:11px;fill:#555}</style>"
 
 

@@ -215,6 +215,7 @@ impl Shared {
         &self.facts
     }
 
+    #[inline]
     pub(crate) fn respond(&self) -> MutexGuard<'_, Respond> {
         // Nothing that could panic and leave the state half changed runs under the lock.
         self.respond.lock().unwrap_or_else(PoisonError::into_inner)

@@ -49,6 +49,7 @@ impl Outgoing {
     }
 
     /// Whether enough is gathered to be worth a DATA frame.
+    #[inline]
     pub(crate) fn is_full(&self) -> bool {
         self.buffer.len() >= COALESCE_BYTES
     }

@@ -154,6 +154,17 @@ impl<Req: Codec, Res: Codec> Exchange<Req, Res> {
         self.responses.message().await
     }
 
+    /// As [`Responses::merge`].
+    ///
+    /// # Errors
+    /// As [`Responses::merge`].
+    ///
+    /// # Cancel safety
+    /// As [`Responses::merge`].
+    pub async fn merge(&mut self, message: &mut Res) -> Result<bool, Status> {
+        self.responses.merge(message).await
+    }
+
     /// Tells the server that there are no more messages; the answers go on.
     pub fn finish(self) -> Responses<Res> {
         self.requests.finish();

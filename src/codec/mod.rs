@@ -32,6 +32,18 @@ pub trait Codec: Sized {
     /// # Errors
     /// When the bytes are no such message; the call then ends with INTERNAL (statuscodes.md).
     fn decode(payload: Payload<'_>) -> Result<Self, DecodeError>;
+
+    /// Reads a message from a whole payload into this one, which keeps what it has allocated.
+    ///
+    /// A format that can merge does, as protobuf: what the payload does not say stays as it was. Others replace the
+    /// message, which is the default.
+    ///
+    /// # Errors
+    /// As [`Codec::decode`]. The message may have some of its new fields then.
+    fn merge(&mut self, payload: Payload<'_>) -> Result<(), DecodeError> {
+        *self = Self::decode(payload)?;
+        Ok(())
+    }
 }
 
 /// A payload passed through as it is, for proxies and tests.

@@ -18,6 +18,7 @@ pub struct Payload<'a> {
 
 impl<'a> Payload<'a> {
     /// `part` of `chunk`.
+    #[inline]
     pub(super) fn within(chunk: &'a Bytes, part: &'a [u8]) -> Self {
         Self { rest: part, chunk }
     }
@@ -30,20 +31,24 @@ impl<'a> Payload<'a> {
 
 /// All of these bytes.
 impl<'a> From<&'a Bytes> for Payload<'a> {
+    #[inline]
     fn from(payload: &'a Bytes) -> Self {
         Self::within(payload, payload)
     }
 }
 
 impl Buf for Payload<'_> {
+    #[inline]
     fn remaining(&self) -> usize {
         self.rest.len()
     }
 
+    #[inline]
     fn chunk(&self) -> &[u8] {
         self.rest
     }
 
+    #[inline]
     fn advance(&mut self, n: usize) {
         self.rest.advance(n);
     }

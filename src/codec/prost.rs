@@ -17,4 +17,8 @@ impl<M: Message + Default> Codec for M {
     fn decode(payload: Payload<'_>) -> Result<Self, DecodeError> {
         Message::decode(payload).map_err(|error| DecodeError::new(error.to_string()))
     }
+
+    fn merge(&mut self, payload: Payload<'_>) -> Result<(), DecodeError> {
+        Message::merge(self, payload).map_err(|error| DecodeError::new(error.to_string()))
+    }
 }

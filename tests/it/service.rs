@@ -4,12 +4,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use streamway::objects::{Images, PART_BYTES};
-use streamway::proto::stream_service::{StreamServiceClient, StreamServiceServer};
-use streamway::proto::{Image, OrderSearchParams, StreamImageList, StreamSumData};
+use streamway::proto::stream_service::{StreamService, StreamServiceClient, StreamServiceServer};
+use streamway::proto::upload_response::File;
+use streamway::proto::{
+    Image, Order, OrderSearchParams, StreamImageList, StreamOrderList, StreamSumData,
+    UploadResponse,
+};
 use streamway::service::Streams;
 use streamway::store::folder::DataFolder;
 use streamway::store::sqlite::SqliteStore;
-use streamway::{Channel, Code, MessageLimits, Server, Status};
+use streamway::{Call, Channel, Code, MessageLimits, Sender, Server, Status, Streaming};
 use tempfile::TempDir;
 
 use super::support::{Served, serve};
@@ -280,4 +284,97 @@ async fn sums_come_in_lock_step() {
     }
     let mut rest = sums.finish();
     assert_eq!(rest.message().await.expect("the end"), None);
+}
+
+/// Sends and receives every message through one that it fills again.
+struct Refilling;
+
+impl StreamService for Refilling {
+    async fn order_list(
+        &self,
+        _call: &Call,
+        _search: OrderSearchParams,
+        tx: &mut Sender<StreamOrderList>,
+    ) -> Result<(), Status> {
+        let mut message = StreamOrderList::default();
+        for (id, order_sn) in [(1, "a longer number"), (2, ""), (3, "short")] {
+            let order = message.order.get_or_insert_default();
+            order.id = id;
+            order.order_sn.clear();
+            order.order_sn.push_str(order_sn);
+            tx.send(&message).await?;
+        }
+        Ok(())
+    }
+
+    async fn upload_file(
+        &self,
+        _call: &Call,
+        rx: &mut Streaming<StreamImageList>,
+    ) -> Result<UploadResponse, Status> {
+        let mut message = StreamImageList::default();
+        let mut response = UploadResponse::default();
+        while rx.merge(&mut message).await? {
+            let image = message.image.get_or_insert_default();
+            response.files.push(File {
+                name: image.file_name.clone(),
+                url: image.file.clone(),
+                ..File::default()
+            });
+            // The file's name stays, until a message has another.
+            image.file.clear();
+        }
+        Ok(response)
+    }
+
+    async fn sum_data(
+        &self,
+        _call: &Call,
+        _rx: &mut Streaming<StreamSumData>,
+        _tx: &mut Sender<StreamSumData>,
+    ) -> Result<(), Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_is_merged_into_keeps_its_room_and_what_the_next_does_not_say() {
+    let served = serve(Server::new().add_service(StreamServiceServer::new(Refilling))).await;
+    let channel = Channel::connect(&served.address).expect("an address");
+    let client = StreamServiceClient::new(channel);
+
+    let call = client.order_list(OrderSearchParams::default());
+    let mut orders = call.start().await.expect("served");
+    let mut message = StreamOrderList {
+        order: Some(Order {
+            order_sn: String::with_capacity(100),
+            ..Order::default()
+        }),
+    };
+    let room = message.order.as_ref().map(|order| order.order_sn.as_ptr());
+    let mut seen = Vec::new();
+    while orders.merge(&mut message).await.expect("orders") {
+        let order = message.order.as_mut().expect("every message has one");
+        seen.push((order.id, order.order_sn.clone()));
+        assert_eq!(Some(order.order_sn.as_ptr()), room);
+        order.order_sn.clear();
+    }
+    let expected = [(1, "a longer number"), (2, ""), (3, "short")];
+    assert_eq!(seen, expected.map(|(id, sn)| (id, sn.to_owned())));
+    assert!(!orders.merge(&mut message).await.expect("ended"));
+
+    let mut upload = client.upload_file().start().await.expect("served");
+    for (name, file) in [("one", "first"), ("", "second"), ("two", "")] {
+        let image = Image {
+            file_name: name.to_owned(),
+            file: file.to_owned(),
+            ..Image::default()
+        };
+        let message = StreamImageList { image: Some(image) };
+        upload.send(&message).await.expect("open");
+    }
+    let files = upload.finish().await.expect("answered").files;
+    let files = files.iter().map(|file| (&file.name[..], &file.url[..]));
+    let expected = [("one", "first"), ("one", "second"), ("two", "")];
+    assert_eq!(files.collect::<Vec<_>>(), expected);
 }

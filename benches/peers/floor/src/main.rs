@@ -21,7 +21,7 @@ use std::hint::black_box;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use prost::Message;
-use proto::{Order, StreamOrderList};
+use proto::StreamOrderList;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use usage::Usage;
@@ -49,13 +49,21 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         }
         ["decode", exports] => {
             let export = Bytes::from(export().concat());
+            // As our client does: into one message.
+            let mut message = StreamOrderList::default();
             let usage = Usage::start();
             for _ in 0..exports.parse::<u32>()? {
-                let mut rest = export.clone();
+                let mut rest = &export[..];
                 while rest.len() > PREFIX {
                     rest.advance(1);
                     let length = rest.get_u32() as usize;
-                    black_box(StreamOrderList::decode(rest.split_to(length))?);
+                    let (payload, behind) = rest.split_at(length);
+                    message.merge(payload)?;
+                    black_box(&message);
+                    if let Some(order) = &mut message.order {
+                        order.clear();
+                    }
+                    rest = behind;
                 }
             }
             usage.report(0, Vec::new());
@@ -74,16 +82,14 @@ fn export() -> Vec<Bytes> {
     chunks
 }
 
-/// Makes and encodes every order; hands out full chunks.
+/// Makes and encodes every order, in the way that our server does: in one message. Hands out full chunks.
 fn encode(buffer: &mut BytesMut, mut chunk: impl FnMut(Bytes)) {
+    let mut message = StreamOrderList::default();
     for id in 0..orders::count(0) {
-        let message = StreamOrderList {
-            order: Some(Order {
-                id,
-                order_sn: orders::order_sn(id),
-                date: orders::date(id),
-            }),
-        };
+        let order = message.order.get_or_insert_default();
+        order.id = id;
+        orders::write_order_sn(&mut order.order_sn, id);
+        orders::write_date(&mut order.date, id);
         buffer.put_u8(0);
         buffer.put_u32(message.encoded_len() as u32);
         message.encode_raw(buffer);

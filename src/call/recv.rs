@@ -70,7 +70,7 @@ impl Inbound {
 
     /// What `decode` makes of the next message of what has come; `None` when it is not there, or not whole.
     pub(crate) fn next_message<T>(&mut self, decode: impl Decode<T>) -> Result<Option<T>, Status> {
-        self.frames.read_frame(|compressed, payload| {
+        let read = self.frames.read_frame(|compressed, payload| {
             self.messages += 1;
             self.compressed = compressed;
             let message = match compressed {
@@ -83,7 +83,12 @@ impl Inbound {
             };
             // statuscodes.md: INTERNAL on both sides.
             message.map_err(|error| Status::internal(error.to_string()))
-        })
+        });
+        if self.frames.buffered() == 0 {
+            // Now and not when the consumer asks for more: it may take its time, and others wait for the window.
+            self.give_credit();
+        }
+        read
     }
 
     /// Waits for more bytes; false when the stream has ended, between two messages.

@@ -548,3 +548,22 @@ async fn a_channel_reaches_a_server_in_its_own_process_for_as_long_as_it_listens
     let status = call.send().await.expect_err("nobody listens");
     assert_eq!(status.code(), Code::Unavailable, "{status}");
 }
+
+/// A connection's window is 1 MiB, which 65 messages of 16 KB fill.
+#[tokio::test]
+async fn messages_that_were_read_hold_no_window_of_their_connection() {
+    let (_served, channel) = channel().await;
+    let message = RawMessage(vec![7; 16_000].into());
+    let mut calls = Vec::new();
+    for _ in 0..100 {
+        let call = async {
+            let mut echo = channel.bidi::<_, RawMessage>(ECHO).start().await?;
+            echo.send(&message).await?;
+            assert_eq!(echo.message().await?.as_ref(), Some(&message));
+            Ok::<_, Status>(echo)
+        };
+        let begun = timeout(LONG, call).await;
+        // It asks for nothing more, and stays.
+        calls.push(begun.expect("there is window").expect("served"));
+    }
+}

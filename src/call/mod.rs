@@ -12,6 +12,7 @@
 //!   any ── reset, lost connection, dropped handler ──────────────▲
 //! ```
 
+mod link;
 mod outgoing;
 mod recv;
 mod respond;
@@ -19,6 +20,7 @@ mod room;
 mod send;
 mod watched;
 
+pub(crate) use self::link::Link;
 pub(crate) use self::outgoing::Outgoing;
 pub(crate) use self::recv::Inbound;
 pub use self::recv::Streaming;
@@ -64,29 +66,8 @@ pub(crate) struct Facts {
     pub(crate) metadata: Metadata,
     pub(crate) deadline: Option<Instant>,
     pub(crate) link: Arc<Link>,
-    /// The call's place among those of the whole server; free when the last part of the call is gone.
-    pub(crate) _place: OwnedSemaphorePermit,
-}
-
-/// What the calls of a connection know of it.
-#[derive(Debug)]
-pub(crate) struct Link {
-    pub(crate) peer: Option<SocketAddr>,
-    /// How far the server is in going down.
-    pub(crate) phase: Watched<Phase>,
-    /// Whether this connection's own time is over.
-    pub(crate) expired: AtomicBool,
-}
-
-impl Link {
-    /// The status of a call that is cut off now.
-    pub(crate) fn cut_off(&self) -> Status {
-        match (self.phase.get(), self.expired.load(Ordering::Relaxed)) {
-            (Phase::Ending, _) => Status::unavailable("the server is shutting down"),
-            (_, true) => Status::unavailable("the connection has reached its age"),
-            (_, false) => Status::cancelled("the call was dropped"),
-        }
-    }
+    /// The call's place among those of the whole server, until the call is gone.
+    pub(crate) place: Option<OwnedSemaphorePermit>,
 }
 
 /// How far a server is in going down. It only ever rises.
@@ -270,6 +251,9 @@ impl Drop for Shared {
     fn drop(&mut self) {
         if let Some(token) = self.ended.get() {
             token.cancel();
+        }
+        if let Some(place) = self.facts.place.take() {
+            self.facts.link.leave(place);
         }
         let Some(started) = self.started else { return };
         let respond = self

@@ -106,7 +106,8 @@ mod tests {
         let value = Watched::new(0);
         let woken = Arc::new(Mutex::new(Vec::new()));
         let mut waiting = JoinSet::new();
-        for n in 0..100 {
+        // Fewer than a runtime polls in one go.
+        for n in 0..20 {
             let (value, woken) = (value.clone(), Arc::clone(&woken));
             waiting.spawn(async move {
                 value.wait_for(|value| *value == 2).await;
@@ -121,7 +122,7 @@ mod tests {
         value.set_if(|value| *value == 1, 2);
         waiting.join_all().await;
         let woken = woken.lock().expect("no panic");
-        assert!(woken.iter().copied().eq(0..100), "{woken:?}");
+        assert!(woken.iter().copied().eq(0..20), "{woken:?}");
         assert_eq!(value.get(), 2);
     }
 }

@@ -38,14 +38,14 @@ use crate::store::folder::DataFolder;
 
 /// Uploads under way at once, at most; more are refused with RESOURCE_EXHAUSTED. Each holds up to [`PART_BYTES`] and
 /// the descriptions of its files.
-pub const MAX_UPLOADS: usize = 512;
+pub const MAX_UPLOADS: usize = 128;
 
 /// Files in one upload, at most: a client that needs more makes several uploads.
 pub const MAX_FILES: usize = 10_000;
 
-/// Bytes that describe the files of one upload in its answer, at most: a client must be able to receive it, and takes
-/// 4 MiB unless told otherwise.
-pub const MAX_DESCRIPTION_BYTES: usize = 4 * 1024 * 1024 - 1024;
+/// Bytes that describe the files of one upload in its answer, at most. 2 MiB: enough for [`MAX_FILES`] with names of fifty
+/// bytes, and half of what a client receives unless told otherwise.
+pub const MAX_DESCRIPTION_BYTES: usize = 2 * 1024 * 1024;
 
 /// Bytes gathered before they are written: enough that the hand-over to a blocking thread does not count. A bucket would
 /// need 5 MiB, the least that S3 takes as a part.

@@ -113,6 +113,6 @@ impl Config {
 const RESETS_AT_ONCE: usize = 200;
 
 /// h2 charges up to 256 bytes for each unread small DATA frame, and ends the connection when the budget is spent.
-/// grpc-go sends one frame for each message; with h2's default 130 unread ones do it. Fifty connection windows: as many
-/// frames of five bytes as fit in the window.
-const DATA_FRAME_BUDGET: usize = 50;
+/// grpc-go sends one frame for each message; with h2's default 130 unread ones do it. Sixteen connection windows: as many
+/// frames with an empty message as fit in the window of a stream. It is memory: h2 keeps as much for each.
+const DATA_FRAME_BUDGET: usize = 16;

@@ -6,7 +6,7 @@ use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -78,12 +78,8 @@ async fn serve_h2<Io>(
         h2,
         flush,
         calls: Calls::new(),
+        link: Arc::new(Link::new(peer, phase, serving.config.max_send_buffer_bytes)),
         serving,
-        link: Arc::new(Link {
-            peer,
-            phase,
-            expired: AtomicBool::new(false),
-        }),
         flooded: false,
     };
     connection.run().await;
@@ -218,7 +214,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Serve<Io> {
     /// Ready when the connection is closed.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let closed = self.poll_streams(cx);
-        match self.flush.poll_flush(cx) {
+        let flushed = self.flush.poll_flush(cx);
+        let written = self.flush.look(|_, writing| writing.written);
+        self.link.wrote(written, flushed.is_ready());
+        match flushed {
             Poll::Ready(Err(error)) => {
                 tracing::debug!(%error, "cannot write");
                 Poll::Ready(())
@@ -333,7 +332,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Serve<Io> {
             metadata: head.metadata,
             deadline: head.timeout.and_then(|timeout| now().checked_add(timeout)),
             link: Arc::clone(&self.link),
-            _place: place,
+            place: Some(place),
         };
         let stall_timeout = self.serving.config.stall_timeout;
         let rpc = Rpc::new(Shared::new(facts, respond), inbound, stall_timeout);

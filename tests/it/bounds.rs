@@ -206,6 +206,28 @@ async fn messages_of_which_the_last_byte_is_missing_share_what_the_server_has_fo
     assert_eq!(client.status().await.get("grpc-status"), Some("9"));
 }
 
+/// RFC 9113, section 7.
+const ENHANCE_YOUR_CALM: u32 = 11;
+
+#[tokio::test(start_paused = true)]
+async fn frames_of_a_byte_that_nobody_reads_end_the_connection() {
+    let server = serve(Config::default());
+    let mut client = server.connect(&[]).await;
+    client.call(1, "/t.T/Hang", &[], None).await;
+    let mut sent = 0;
+    // h2 takes its time, as on a socket: what it has read is not to wait here.
+    let frames: Vec<_> = (0..500).map(|_| Frame::data(1, vec![7])).collect();
+    while client.send_all(&frames).await.is_ok() && sent < 1_000_000 {
+        sent += frames.len();
+        tokio::task::yield_now().await;
+    }
+    let bye = client.next_of(kind::GOAWAY).await.expect("it is told");
+    assert_eq!(bye.error(), Some(ENHANCE_YOUR_CALM));
+    // Sixteen windows of 1 MiB, 255 bytes for each; then a MiB that is read and thrown away; and what was on its way.
+    let most = 16 * 1024 * 1024 / 255 + 1024 * 1024 / 10 + 20_000;
+    assert!((50_000..most).contains(&sent), "{sent}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_call_that_outlives_its_connection_is_unavailable() {
     let mut config = Config::default();

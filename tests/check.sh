@@ -185,6 +185,8 @@ step_h2spec() {
   local said=$TARGET/h2spec-serve.log address port
   # Not local: the trap outlives the function.
   data=$(mktemp -d)
+  # Before the server opens it.
+  : >"$said"
   "$TARGET/release/streamway" serve --data-dir "$data" --grpc-addr 127.0.0.1:0 --http-addr 127.0.0.1:0 >"$said" 2>&1 &
   server=$!
   trap 'kill "$server"; rm -rf "$data"' EXIT

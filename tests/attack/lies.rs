@@ -59,7 +59,7 @@ async fn five_hundred_streams_that_claim_four_mebibytes_each_get_none() {
     for n in 0..STREAMS {
         let stream = stream(n);
         let claim = prefixed(0, LIMIT, b"abc");
-        peer.send_all(&[call(stream, UPLOAD), Frame::data(stream, claim)])
+        peer.send_all(&[call(stream, SUM), Frame::data(stream, claim)])
             .await
             .expect("open");
     }

@@ -116,7 +116,11 @@ impl Outgoing {
             return self.buffer.split_to(length).freeze();
         }
         let few = Bytes::copy_from_slice(self.buffer.get(..length).unwrap_or_default());
-        self.buffer.advance(few.len());
+        match few.len() == self.buffer.len() {
+            // From the start again: room behind what is gone would have to be asked for with the next message.
+            true => self.buffer.clear(),
+            false => self.buffer.advance(few.len()),
+        }
         few
     }
 

@@ -53,7 +53,28 @@ impl CallTimer {
     }
 
     /// Pending while the call has time. `turn` is asked when it is looked at.
+    #[inline]
     pub(super) fn poll(
+        self: Pin<&mut Self>,
+        turn: impl Fn() -> Turn,
+        cx: &mut Context<'_>,
+    ) -> Poll<Status> {
+        // A call is polled for each message: to ask the timer again is 5 % of answering one.
+        match self.is_armed(cx) {
+            true => Poll::Pending,
+            false => self.poll_timer(turn, cx),
+        }
+    }
+
+    /// Whether the timer runs, and wakes whoever polls now.
+    fn is_armed(&self, cx: &Context<'_>) -> bool {
+        let waker = self.waker.as_ref();
+        waker.is_some_and(|waker| waker.will_wake(cx.waker()))
+            && self.sleep.as_ref().is_some_and(|sleep| !sleep.is_elapsed())
+    }
+
+    #[inline(never)]
+    fn poll_timer(
         self: Pin<&mut Self>,
         turn: impl Fn() -> Turn,
         cx: &mut Context<'_>,
@@ -62,19 +83,6 @@ impl CallTimer {
         if this.sleep.is_none() {
             let first = next(*this.deadline, *this.stall_timeout);
             this.sleep.set(Some(sleep_until(first)));
-        }
-        let armed = this
-            .waker
-            .as_ref()
-            .is_some_and(|waker| waker.will_wake(cx.waker()))
-            && this
-                .sleep
-                .as_ref()
-                .as_pin_ref()
-                .is_some_and(|sleep| !sleep.is_elapsed());
-        if armed {
-            // A call is polled for each message: to ask the timer again is 5 % of answering one.
-            return Poll::Pending;
         }
         *this.waker = Some(cx.waker().clone());
         loop {

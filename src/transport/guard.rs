@@ -135,6 +135,13 @@ impl<Io> Guarded<Io> {
 
     fn walk(&mut self, mut bytes: &[u8]) -> Result<(), Violation> {
         while !bytes.is_empty() {
+            // The usual head lies in one piece.
+            if let (Walk::Head(0, _), Some((head, rest))) = (&self.walk, bytes.split_first_chunk())
+            {
+                bytes = rest;
+                self.walk = self.ledger.frame(*head)?;
+                continue;
+            }
             match &mut self.walk {
                 Walk::Preface(have) => {
                     let expected = PREFACE.get(*have..).unwrap_or_default();
@@ -158,8 +165,7 @@ impl<Io> Guarded<Io> {
                     bytes = rest;
                     if *have == head.len() {
                         let head = *head;
-                        let length = self.ledger.frame(head)?;
-                        self.walk = self.ledger.payload(length);
+                        self.walk = self.ledger.frame(head)?;
                     }
                 }
                 Walk::Payload(left) => {
@@ -201,8 +207,8 @@ impl Ledger {
         }
     }
 
-    /// Enters a frame by its head (RFC 9113, section 4.1) and returns the length of its payload.
-    fn frame(&mut self, head: [u8; 9]) -> Result<usize, Violation> {
+    /// Enters a frame by its head (RFC 9113, section 4.1).
+    fn frame(&mut self, head: [u8; 9]) -> Result<Walk, Violation> {
         const ACK: u8 = 0x1;
         const END_HEADERS: u8 = 0x4;
         let [l0, l1, l2, kind, flags, s0, s1, s2, s3] = head;
@@ -238,7 +244,7 @@ impl Ledger {
             _ => self.others.spend(1, &OTHERS, useful),
         };
         match within {
-            true => Ok(length),
+            true => Ok(self.payload(length)),
             false => Err(Violation::Flood(name(kind))),
         }
     }

@@ -45,7 +45,8 @@ impl Room {
 }
 
 impl Taken {
-    /// Takes or gives back, so that there is room for `bytes`.
+    /// Takes what is missing, so that there is room for `bytes`. Gives back only when none is needed: a call that has held a
+    /// large message is likely to hold another.
     ///
     /// # Errors
     /// RESOURCE_EXHAUSTED when the other calls have it.

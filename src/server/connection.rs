@@ -274,7 +274,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Serve<Io> {
                 return Poll::Ready(Some(()));
             }
             if !self.calls.is_empty() || self.h2.has_streams() {
-                idle.as_mut().reset(now() + CLOSE_GRACE);
+                idle.as_mut().reset(Instant::now() + CLOSE_GRACE);
             }
             let ends = [
                 idle.as_mut().poll(cx).is_ready(),
@@ -330,7 +330,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Serve<Io> {
         let facts = Facts {
             method: route.method,
             metadata: head.metadata,
-            deadline: head.timeout.and_then(|timeout| now().checked_add(timeout)),
+            deadline: head
+                .timeout
+                .and_then(|timeout| Instant::now().checked_add(timeout)),
             link: Arc::clone(&self.link),
             place: Some(place),
         };
@@ -354,8 +356,4 @@ enum Ends {
 fn overloaded() -> Status {
     Status::unavailable("the server has as many calls as it takes")
         .with_metadata(Metadata::pushback(PUSHBACK))
-}
-
-fn now() -> Instant {
-    Instant::now()
 }

@@ -32,7 +32,7 @@ use self::calls::Backend;
 use crate::client::{AddressError, Channel, Config};
 use crate::proto::stream_service::StreamServiceClient;
 use crate::server::Drained;
-use crate::transport::{ClientTls, InProcess};
+use crate::transport::{ACCEPT_PAUSE, ClientTls, InProcess};
 
 pub use self::router::ROUTES;
 
@@ -45,9 +45,6 @@ const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
 
 /// How long requests in flight may go on once the front drains, unless told otherwise. 30 s, as the gRPC server's.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// How long to wait after a connection could not be accepted. 50 ms: soon enough for a client, rare enough for a log.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// The HTTP front of one gRPC server.
 #[derive(Debug)]

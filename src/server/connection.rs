@@ -15,7 +15,7 @@ use h2::server::{Connection, SendResponse};
 use h2::{Ping, PingPong, Reason, RecvStream};
 use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::calls::Calls;
 use super::handler::Rpc;
@@ -28,14 +28,13 @@ use crate::call::{
 use crate::metadata::Metadata;
 use crate::protocol::{Rejection, RequestHead, exact_path};
 use crate::status::Status;
-use crate::transport::{Flush, Gathered, Guarded, Violation, gather};
+use crate::transport::{
+    CLOSE_GRACE, Flush, Gathered, Guarded, HANDSHAKE_TIMEOUT, Violation, gather,
+};
 
-/// How long a new connection may take to send its preface. Five seconds: a few round trips of a bad link.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long a connection that has no more calls may take to be closed by its client, one whose calls were cut off to
-/// take their statuses, and any to take the last that is said to it. One second: a few round trips anywhere.
-const CLOSE_GRACE: Duration = Duration::from_secs(1);
+/// How much of [`CLOSE_GRACE`] is for calls that were on their way, and for the statuses of those that were cut off. Half:
+/// the rest is for the last word, and for the client to close.
+const QUIET: Duration = CLOSE_GRACE.checked_div(2).expect("two is not zero");
 
 /// Serves one connection to its end.
 pub(super) async fn serve<Io>(
@@ -70,11 +69,12 @@ async fn serve_h2<Io>(
     Io: AsyncRead + AsyncWrite + Unpin,
 {
     let (socket, flush) = gather(Guarded::new(socket));
-    let Some(h2) = shake(&serving, socket, &flush, phase.clone()).await else {
+    let Some(mut h2) = shake(&serving, socket, &flush, phase.clone()).await else {
         return;
     };
     let mut connection = Serve {
         lifetime: Lifetime::new(&serving.config),
+        pings: h2.ping_pong(),
         h2,
         flush,
         calls: Calls::new(),
@@ -82,9 +82,9 @@ async fn serve_h2<Io>(
         serving,
         flooded: false,
     };
-    connection.run().await;
+    let gone_by = connection.run().await;
     // Nothing more is to be said; but a socket that is closed with unread bytes takes back what was.
-    let _ = timeout(CLOSE_GRACE, connection.flush.farewell(&[])).await;
+    let _ = timeout_at(gone_by, connection.flush.farewell(&[])).await;
 }
 
 /// The handshake of HTTP/2, or `None` when there is no connection.
@@ -131,6 +131,7 @@ type H2<Io> = Connection<Gathered<Guarded<Io>>, Bytes>;
 /// A connection being served.
 struct Serve<Io> {
     h2: H2<Io>,
+    pings: Option<PingPong>,
     flush: Flush<Guarded<Io>>,
     lifetime: Lifetime,
     calls: Calls,
@@ -141,39 +142,42 @@ struct Serve<Io> {
 }
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> Serve<Io> {
-    /// Serves to the end of the connection.
-    async fn run(&mut self) {
-        let mut pings = self.h2.ping_pong();
+    /// Serves to the end of the connection, and says when its client has to be gone.
+    async fn run(&mut self) -> Instant {
         let phase = self.link.phase.clone();
         let ends = tokio::select! {
             biased;
-            ends = poll_fn(|cx| self.poll_life(pings.as_mut(), cx)) => ends,
+            ends = poll_fn(|cx| self.poll_life(cx)) => ends,
             () = phase.wait_for(|phase| *phase >= Phase::Draining) => Ends::Draining,
         };
         let grace = match ends {
-            Ends::Closed => return,
+            Ends::Closed => return Instant::now() + CLOSE_GRACE,
             // The server says how long.
             Ends::Draining => Duration::MAX,
             Ends::Leaving => self.serving.config.max_connection_age_grace,
         };
         self.h2.graceful_shutdown();
-        if self.drain(phase, grace).await.is_some() {
-            return;
+        self.lifetime.leave();
+        let (drained, gone_by) = self.drain(phase, grace).await;
+        match drained {
+            Over::Closed => return gone_by,
+            Over::Quiet => {}
+            Over::Cut => {
+                self.cut_off();
+                if timeout(QUIET, poll_fn(|cx| self.poll(cx))).await.is_ok() {
+                    return gone_by;
+                }
+            }
         }
-        self.link.expired.store(true, Ordering::Relaxed);
-        if self.link.phase.get() >= Phase::Ending && !self.calls.is_empty() {
-            self.serving.cut.store(true, Ordering::Relaxed);
-        }
-        // Each call that is dropped ends with a status, which has a moment to leave.
-        self.calls.clear();
-        let closed = timeout(CLOSE_GRACE, poll_fn(|cx| self.poll(cx))).await;
-        if closed.is_err() {
-            tracing::debug!("the client did not close a drained connection");
-        }
+        tracing::debug!(peer = ?self.link.peer, "the client does not close a drained connection");
+        // Which calls were taken, so that a client can make those behind them again (RFC 9113, section 6.8).
+        self.h2.abrupt_shutdown(Reason::NO_ERROR);
+        let _ = timeout_at(gone_by, poll_fn(|cx| self.poll(cx))).await;
+        gone_by
     }
 
     /// Ready when the connection is closed or its time is over.
-    fn poll_life(&mut self, mut pings: Option<&mut PingPong>, cx: &mut Context<'_>) -> Poll<Ends> {
+    fn poll_life(&mut self, cx: &mut Context<'_>) -> Poll<Ends> {
         loop {
             if self.poll(cx).is_ready() {
                 return Poll::Ready(Ends::Closed);
@@ -181,7 +185,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Serve<Io> {
             let seen = self.seen();
             match ready!(self.lifetime.poll(seen, cx)) {
                 Due::Ping => {
-                    if let Some(pings) = &mut pings {
+                    if let Some(pings) = &mut self.pings {
                         // Taken, so that the next can be sent; any byte from the client has told enough.
                         let _ = pings.poll_pong(cx);
                         // Fails only when the connection has.
@@ -263,30 +267,49 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Serve<Io> {
         true
     }
 
-    /// Serves until the connection is closed, or `None` when it is not and its calls must end: a limit is reached, or
-    /// they have ended and the client does not close.
-    async fn drain(&mut self, phase: Watched<Phase>, grace: Duration) -> Option<()> {
+    /// Serves until the connection is closed, has nothing more to do, or must end: the calls that it has are one too many
+    /// at the end of `grace` or of the drain. Also says when its client has to be gone.
+    async fn drain(&mut self, phase: Watched<Phase>, grace: Duration) -> (Over, Instant) {
         let mut ending = pin!(phase.wait_for(|phase| *phase >= Phase::Ending));
         let mut grace = pin!(sleep(grace));
-        let mut idle = pin!(sleep(CLOSE_GRACE));
-        poll_fn(|cx| {
-            if self.poll(cx).is_ready() {
-                return Poll::Ready(Some(()));
+        // Counted from the end of the last call: others may be on their way.
+        let mut quiet = None;
+        let over = poll_fn(|cx| {
+            if self.poll_life(cx).is_ready() {
+                return Poll::Ready(Over::Closed);
             }
-            if !self.calls.is_empty() || self.h2.has_streams() {
-                idle.as_mut().reset(Instant::now() + CLOSE_GRACE);
+            if self.is_busy() {
+                quiet = None;
+                let ends = [
+                    grace.as_mut().poll(cx).is_ready(),
+                    ending.as_mut().poll(cx).is_ready(),
+                ];
+                return match ends.contains(&true) {
+                    true => Poll::Ready(Over::Cut),
+                    false => Poll::Pending,
+                };
             }
-            let ends = [
-                idle.as_mut().poll(cx).is_ready(),
-                grace.as_mut().poll(cx).is_ready(),
-                ending.as_mut().poll(cx).is_ready(),
-            ];
-            match ends.contains(&true) {
-                true => Poll::Ready(None),
-                false => Poll::Pending,
-            }
+            let quiet = quiet.get_or_insert_with(|| Box::pin(sleep(QUIET)));
+            quiet.as_mut().poll(cx).map(|()| Over::Quiet)
         })
-        .await
+        .await;
+        let quiet_by = quiet.map_or_else(|| Instant::now() + QUIET, |quiet| quiet.deadline());
+        (over, quiet_by + (CLOSE_GRACE - QUIET))
+    }
+
+    /// Whether there are calls, or answers that have not left.
+    fn is_busy(&self) -> bool {
+        let unwritten = self.flush.look(|_, writing| writing.waits);
+        unwritten || !self.calls.is_empty() || self.h2.has_streams()
+    }
+
+    /// Ends every call, each with a status.
+    fn cut_off(&mut self) {
+        self.link.expired.store(true, Ordering::Relaxed);
+        if self.link.phase.get() >= Phase::Ending {
+            self.serving.cut.store(true, Ordering::Relaxed);
+        }
+        self.calls.clear();
     }
 
     /// What answers a new stream, or `None` when that is done.
@@ -350,6 +373,16 @@ enum Ends {
     Draining,
     /// Its own time is over.
     Leaving,
+}
+
+/// How a connection is that was told to go.
+enum Over {
+    /// Closed.
+    Closed,
+    /// Without calls for long enough.
+    Quiet,
+    /// With calls at the end of its time.
+    Cut,
 }
 
 /// To a call for which there is no place.

@@ -91,6 +91,12 @@ impl Lifetime {
         }
     }
 
+    /// The connection is told to go: how old or idle it is does not matter any more, what its client does still does.
+    pub(super) fn leave(&mut self) {
+        self.idle_timeout = FAR;
+        self.old_at = later(Instant::now(), FAR);
+    }
+
     /// Pending until something is due.
     pub(super) fn poll(&mut self, seen: Seen, cx: &mut Context<'_>) -> Poll<Due> {
         let mut now = Instant::now();
@@ -261,6 +267,23 @@ mod tests {
         assert_eq!(end, Due::Leave("it is old"));
         let hours = begun.elapsed().as_secs_f64() / 3600.0;
         assert!((1.8..=2.2).contains(&hours), "{hours} h");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_was_told_to_go_grows_no_older_and_its_client_is_still_asked() {
+        let (mut life, begun) = lifetime();
+        life.leave();
+        let mut seen = Seen {
+            busy: false,
+            ..QUIET
+        };
+        while begun.elapsed() < Duration::from_secs(4 * 60 * 60) {
+            assert_eq!(due(&mut life, seen).await, Due::Ping);
+            seen.read += 17;
+        }
+        due(&mut life, seen).await;
+        let end = due(&mut life, seen).await;
+        assert_eq!(end, Due::Close("the client does not answer"));
     }
 
     #[tokio::test(start_paused = true)]

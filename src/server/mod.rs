@@ -34,9 +34,9 @@ use self::threads::Threads;
 use crate::call::{Phase, Room, Watched};
 use crate::codec::MessageLimits;
 use crate::method::Method;
-use crate::transport::Listener;
 #[cfg(feature = "tls")]
 use crate::transport::ServerTls;
+use crate::transport::{ACCEPT_PAUSE, Listener};
 
 /// The future of one call.
 pub type CallFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -275,9 +275,6 @@ fn is_clients_fault(error: &io::Error) -> bool {
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
     )
 }
-
-/// How long to wait after a connection could not be accepted. 50 ms: soon enough for a client, rare enough for a log.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Lets the calls in flight end, and ends them at the limit.
 async fn drain(phase: &Watched<Phase>, limit: Duration, ended: impl Future<Output = ()>) {

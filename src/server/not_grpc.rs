@@ -3,11 +3,12 @@
 //! In: a request, and why it is no call. Out: an HTTP status and a line of text. The request is read to its end first:
 //! an answer before would hide what is wrong with the request itself, and some clients drop it.
 
+use std::future::poll_fn;
 use std::time::Duration;
 
 use bytes::Bytes;
-use h2::RecvStream;
 use h2::server::SendResponse;
+use h2::{Reason, RecvStream, SendStream};
 use http::Method;
 use tokio::time::timeout;
 
@@ -17,8 +18,8 @@ use crate::protocol::NotGrpc;
 /// How many bytes of such a request are read. 64 KiB: what a form or a JSON call has.
 const MAX_BODY_BYTES: usize = 64 * 1024;
 
-/// How long that may take. One second: nobody waits for us but somebody who is lost.
-const BODY_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long that may take, and then the taking of the answer. One second: nobody waits for us but somebody who is lost.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// An answer to HTTP/1, which is no HTTP/2 connection at all.
 pub(super) const HTTP1_ANSWER: &[u8] = b"HTTP/1.1 505 HTTP Version Not Supported\r\n\
@@ -35,18 +36,38 @@ pub(super) fn answer(
     // An answer to HEAD has no body, by RFC 9110, section 9.3.2.
     let bodiless = method == Method::HEAD;
     Box::pin(async move {
-        if let Ok(Err(error)) = timeout(BODY_TIMEOUT, read(&mut body)).await {
+        if let Ok(Err(error)) = timeout(PATIENCE, read(&mut body)).await {
             // h2 has answered already, with a reset.
             return tracing::debug!(%error, "a request that is no gRPC failed");
         }
         let (response, text) = why.into_response();
-        if let Ok(mut stream) = respond.send_response(response, bodiless)
-            && !bodiless
+        // Fails only when the peer has left, as what follows.
+        let Ok(mut stream) = respond.send_response(response, bodiless) else {
+            return;
+        };
+        if bodiless {
+            return;
+        }
+        if timeout(PATIENCE, room(&mut stream, text.len()))
+            .await
+            .is_ok()
         {
-            // Fails only when the peer has left.
             let _ = stream.send_data(Bytes::from_static(text.as_bytes()), true);
+        } else {
+            // What h2 holds for a peer without a window, it holds for ever.
+            stream.send_reset(Reason::CANCEL);
         }
     })
+}
+
+/// Waits until the peer takes so many bytes, or has left.
+async fn room(stream: &mut SendStream<Bytes>, bytes: usize) {
+    stream.reserve_capacity(bytes);
+    while stream.capacity() < bytes {
+        if !matches!(poll_fn(|cx| stream.poll_capacity(cx)).await, Some(Ok(1..))) {
+            return;
+        }
+    }
 }
 
 /// Reads a body to its end, or to the limit.

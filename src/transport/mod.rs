@@ -23,6 +23,18 @@ pub use self::tls::{ClientTls, ServerTls};
 use std::cell::Cell;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
+use std::time::Duration;
+
+/// How long a new client may take for its TLS handshake, and then for its preface. Five seconds each: a few round trips of a
+/// bad link; a client that connects and says nothing holds a socket no longer.
+pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a connection may stay that has nothing more to do: what was said last leaves, and the client closes. One second:
+/// a few round trips anywhere.
+pub(crate) const CLOSE_GRACE: Duration = Duration::from_secs(1);
+
+/// How long to wait after a connection could not be accepted. 50 ms: soon enough for a client, rare enough not to spin.
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 thread_local! {
     /// Whatever [`random`] is made of. The hasher's keys are random, and more is not needed.

@@ -1,21 +1,13 @@
 //! What a server does to clients that stall and to calls that are too many: on raw frames, with a clock that does not wait.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use streamway::server::{Config, Server};
-use streamway::transport::Listener;
-use tokio::io::{DuplexStream, duplex};
-use tokio::sync::{Notify, mpsc};
+use streamway::server::Config;
 use tokio::time::Instant;
 
+use crate::piped::serve;
 use crate::raw::frame::{Frame, kind, setting};
-use crate::raw::hpack::Headers;
-use crate::raw::peer::Peer;
-use crate::support::{Fixture, frame};
-
-type Client = Peer<DuplexStream>;
+use crate::support::frame;
 
 /// RFC 9113, section 7.
 const CANCEL: u32 = 8;
@@ -243,84 +235,4 @@ async fn a_call_that_outlives_its_connection_is_unavailable() {
         status.get("grpc-message"),
         Some("the connection has reached its age")
     );
-}
-
-fn serve(config: Config) -> Serving {
-    let (dialed, accepted) = mpsc::channel(1);
-    let fixture = Fixture::default();
-    let serving = Serving {
-        dialed,
-        hanging: Arc::clone(&fixture.hanging),
-        dropped: Arc::clone(&fixture.dropped),
-    };
-    let server = Server::new().config(config).add_service(fixture);
-    tokio::spawn(server.serve(Pipes(accepted), std::future::pending()));
-    serving
-}
-
-/// A server that is served as long as the test runs.
-struct Serving {
-    dialed: mpsc::Sender<DuplexStream>,
-    hanging: Arc<Notify>,
-    dropped: Arc<Notify>,
-}
-
-impl Serving {
-    async fn connect(&self, settings: &[(u16, u32)]) -> Client {
-        let (ours, theirs) = duplex(64 * 1024);
-        self.dialed.send(theirs).await.expect("the server runs");
-        Peer::connect(ours, settings).await.expect("HTTP/2")
-    }
-}
-
-struct Pipes(mpsc::Receiver<DuplexStream>);
-
-impl Listener for Pipes {
-    type Io = DuplexStream;
-
-    async fn accept(&mut self) -> std::io::Result<(DuplexStream, Option<SocketAddr>)> {
-        match self.0.recv().await {
-            Some(socket) => Ok((socket, None)),
-            None => std::future::pending().await,
-        }
-    }
-}
-
-impl Client {
-    /// Begins a call; with a `message` that is all of it.
-    async fn call(
-        &mut self,
-        stream: u32,
-        path: &str,
-        more: &[(&str, &str)],
-        message: Option<&[u8]>,
-    ) {
-        let mut headers = vec![
-            (":method", "POST"),
-            (":scheme", "http"),
-            (":path", path),
-            (":authority", "t"),
-            ("content-type", "application/grpc"),
-        ];
-        headers.extend(more);
-        let mut frames = vec![Frame::headers(stream, &headers)];
-        frames.extend(message.map(|message| Frame::data(stream, frame(message)).end_stream()));
-        self.send_all(&frames).await.expect("open");
-    }
-
-    /// The next header block that ends a stream.
-    async fn status(&mut self) -> Headers {
-        loop {
-            if let (headers, true) = self.head().await {
-                return headers;
-            }
-        }
-    }
-
-    /// The next header block, and whether it ends a stream.
-    async fn head(&mut self) -> (Headers, bool) {
-        let block = self.next_of(kind::HEADERS).await.expect("an answer");
-        let headers = self.headers(&block).await.expect("HPACK");
-        (headers, block.is_end_stream())
-    }
 }

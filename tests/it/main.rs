@@ -4,10 +4,12 @@
 //! - `cancels`: calls that are cancelled or late at every point of their lives
 //! - `cli`: the built binary, as a user runs it
 //! - `client`: our client against our server and against a raw h2 peer
+//! - `drain`: connections that were told to go, whatever their clients do
 //! - `faults`: connections that break at every byte of a call, on `faulty` streams
 //! - `gateway`: the HTTP front, seen by a raw HTTP client
 //! - `health`: health checking, as a load balancer sees it
 //! - `peers`: our client against servers that misbehave
+//! - `piped`: our server on pipes in memory, for a clock that does not wait
 //! - `raw`: HTTP/2 by hand, which other tests use
 //! - `reflection`: server reflection, asked in both of its versions
 //! - `rules`: rules of gRPC that no public suite asks for; docs/spec-map.md names each
@@ -24,12 +26,14 @@ mod certificates;
 #[cfg(feature = "app")]
 mod cli;
 mod client;
+mod drain;
 mod faults;
 mod faulty;
 #[cfg(feature = "app")]
 mod gateway;
 mod health;
 mod peers;
+mod piped;
 #[path = "../raw/mod.rs"]
 mod raw;
 mod reflection;

@@ -6,7 +6,6 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
@@ -19,13 +18,7 @@ use super::pem::Pem;
 use super::watched::{Settings, Watched};
 use super::{ALPN_H2, invalid, provider};
 use crate::transport::io::linger;
-
-/// How long a client may take for its handshake. 5 s: a few round trips anywhere; a client that connects and says nothing
-/// holds a socket no longer.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long a client that is not let in may take to close. One second: a few round trips anywhere.
-const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
+use crate::transport::{CLOSE_GRACE, HANDSHAKE_TIMEOUT};
 
 /// A server's certificate and key, and which clients it lets in. Clones share it.
 ///
@@ -91,7 +84,7 @@ impl ServerTls {
             Ok(stream) => stream,
             Err((error, socket)) => {
                 // The client is to read the alert that says why.
-                let _ = timeout(LINGER_TIMEOUT, linger(socket)).await;
+                let _ = timeout(CLOSE_GRACE, linger(socket)).await;
                 return Err(error);
             }
         };
@@ -99,7 +92,7 @@ impl ServerTls {
         match stream.get_ref().1.alpn_protocol() {
             Some(ALPN_H2) => Ok(stream),
             _ => {
-                let _ = timeout(LINGER_TIMEOUT, linger(stream)).await;
+                let _ = timeout(CLOSE_GRACE, linger(stream)).await;
                 Err(io::Error::other("the client did not ask for h2"))
             }
         }

@@ -1,0 +1,153 @@
+//! How a connection ends that was told to go, whatever its client does: on raw frames, with a clock that does not wait.
+
+use std::time::Duration;
+
+use streamway::server::{Config, Drained};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::piped::{Client, serve};
+use crate::raw::frame::{Frame, error, kind, setting};
+use crate::support::{LONG, frame};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What a client that answers nothing costs a drain after the last call.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_says_nothing_after_its_last_call_is_closed_within_a_second() {
+    for calls in [false, true] {
+        let server = serve(Config::default());
+        let mut client = server.connect(&[]).await;
+        if calls {
+            client.call(1, "/t.T/Echo", &[], None).await;
+        }
+        server.stop();
+        first_goaway(&mut client).await;
+        if calls {
+            sleep(5 * SECOND).await;
+            client.send(&last_of(1)).await.expect("open");
+            assert_eq!(client.status().await.get("grpc-status"), Some("0"));
+        }
+        let begun = Instant::now();
+        assert_eq!(server.ended().await, Drained::Clean);
+        assert!(begun.elapsed() <= SECOND, "{:?}", begun.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_of_clients_that_read_nothing_ends_a_second_after_its_limit() {
+    let mut config = Config::default();
+    config.drain_timeout = 10 * SECOND;
+    let server = serve(config);
+    let window = (setting::INITIAL_WINDOW_SIZE, 1 << 30);
+    let mut client = server.connect(&[window]).await;
+    let window = Frame::window_update(0, 1 << 30);
+    client.send(&window).await.expect("open");
+    client.call(1, "/t.T/Forever", &[], Some(b"x")).await;
+    sleep(SECOND).await;
+    let begun = Instant::now();
+    server.stop();
+    assert_eq!(server.ended().await, Drained::Cut);
+    let took = begun.elapsed();
+    assert!((10 * SECOND..=11 * SECOND).contains(&took), "{took:?}");
+}
+
+/// A client whose calls were cut off reads their status and which of them were taken.
+#[tokio::test(start_paused = true)]
+async fn the_last_word_names_the_last_call_that_was_taken() {
+    let mut config = Config::default();
+    config.drain_timeout = 10 * SECOND;
+    let server = serve(config);
+    let mut client = server.connect(&[]).await;
+    client.call(5, "/t.T/Hang", &[], Some(b"x")).await;
+    server.hanging.notified().await;
+    server.stop();
+    first_goaway(&mut client).await;
+    assert_eq!(client.status().await.get("grpc-status"), Some("14"));
+    let last = client.next_of(kind::GOAWAY).await.expect("a last word");
+    assert_eq!(
+        (last.number(0), last.error()),
+        (Some(5), Some(error::NO_ERROR))
+    );
+    assert_eq!(client.next_of(kind::HEADERS).await, None);
+    assert_eq!(server.ended().await, Drained::Cut);
+}
+
+/// It was on its way when the server said GOAWAY, to a client that does not answer the PING behind it.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_comes_a_moment_after_goaway_is_served() {
+    let server = serve(Config::default());
+    let mut client = server.connect(&[]).await;
+    server.stop();
+    first_goaway(&mut client).await;
+    sleep(SECOND / 4).await;
+    client.call(1, "/t.T/Echo", &[], None).await;
+    sleep(10 * SECOND).await;
+    client.send(&last_of(1)).await.expect("open");
+    assert_eq!(client.status().await.get("grpc-status"), Some("0"));
+    assert_eq!(server.ended().await, Drained::Clean);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_vanishes_after_goaway_loses_its_calls_as_before_it() {
+    let mut config = Config::default();
+    config.max_connection_age = 30 * SECOND;
+    let server = serve(config);
+    let begun = Instant::now();
+    let mut client = server.connect(&[]).await;
+    client.call(1, "/t.T/Hang", &[], Some(b"x")).await;
+    first_goaway(&mut client).await;
+    assert!(begun.elapsed() < 40 * SECOND, "{:?}", begun.elapsed());
+    let dropped = timeout(3600 * SECOND, server.dropped.notified()).await;
+    dropped.expect("it is found to be gone");
+    // A minute of silence, and 20 s after a PING.
+    let took = begun.elapsed();
+    assert!((80 * SECOND..82 * SECOND).contains(&took), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_header_block_that_is_never_finished_ends_its_connection_after_goaway_too() {
+    let server = serve(Config::default());
+    let mut client = server.connect(&[]).await;
+    client.call(1, "/t.T/Hang", &[], Some(b"x")).await;
+    server.hanging.notified().await;
+    server.stop();
+    first_goaway(&mut client).await;
+    let begun = Instant::now();
+    client.send(&Frame::block(3, vec![])).await.expect("open");
+    server.dropped.notified().await;
+    assert!(begun.elapsed() <= 6 * SECOND, "{:?}", begun.elapsed());
+}
+
+/// Its answer has a text, for which there is no window.
+#[tokio::test(start_paused = true)]
+async fn an_answer_to_what_is_no_grpc_that_nobody_takes_is_taken_back() {
+    for window in [0, 10] {
+        let server = serve(Config::default());
+        let settings = [(setting::INITIAL_WINDOW_SIZE, window)];
+        let mut client = server.connect(&settings).await;
+        let request = Frame::headers(
+            1,
+            &[(":method", "GET"), (":scheme", "http"), (":path", "/")],
+        );
+        client.send(&request.end_stream()).await.expect("open");
+        let (answer, ended) = client.head().await;
+        assert_eq!((answer.get(":status"), ended), (Some("405"), false));
+        server.stop();
+        let begun = Instant::now();
+        let reset = timeout(LONG, client.next_of(kind::RST_STREAM)).await;
+        let reset = reset.expect("in time").expect("a reset");
+        assert_eq!(reset.error(), Some(error::CANCEL));
+        assert_eq!(server.ended().await, Drained::Clean);
+        assert!(begun.elapsed() <= 2 * SECOND, "{:?}", begun.elapsed());
+    }
+}
+
+async fn first_goaway(client: &mut Client) {
+    let first = client.next_of(kind::GOAWAY).await.expect("a GOAWAY");
+    assert_eq!(first.error(), Some(error::NO_ERROR));
+}
+
+/// The only message of a call, and its end.
+fn last_of(stream: u32) -> Frame {
+    Frame::data(stream, frame(b"last")).end_stream()
+}

@@ -161,7 +161,7 @@ pub(super) fn status_of(error: &h2::Error) -> Status {
 }
 
 /// What ended a stream or its connection, in the words of HTTP/2: h2's own for NO_ERROR are "not a result of an error".
-pub(super) fn deed(error: &h2::Error) -> String {
+fn deed(error: &h2::Error) -> String {
     match error.reason() {
         Some(reason) if error.is_reset() => format!("the server reset the stream with {reason:?}"),
         Some(reason) if error.is_go_away() => {
@@ -184,6 +184,11 @@ pub(super) fn is_unseen(error: &h2::Error) -> bool {
     error.is_remote()
         && (error.is_go_away()
             || error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM))
+}
+
+/// The status of a call that no server saw.
+pub(super) fn untaken(error: &h2::Error) -> Status {
+    Status::unavailable(format!("the call was not taken: {}", deed(error)))
 }
 
 #[cfg(test)]

@@ -147,6 +147,9 @@ impl<Shape> Request<Shape> {
     }
 }
 
+/// A stream: what will come, and what is to be sent.
+pub(super) type Opened = (ResponseFuture, SendStream<Bytes>);
+
 /// Opens streams for one call: once, and once more when the server never saw it.
 #[derive(Clone, Debug)]
 pub(super) struct Dial {
@@ -160,7 +163,7 @@ impl Dial {
     ///
     /// # Errors
     /// UNAVAILABLE when there is no connection, DEADLINE_EXCEEDED when there is none in time.
-    pub(super) async fn open(&self) -> Result<(ResponseFuture, SendStream<Bytes>), Status> {
+    pub(super) async fn open(&self) -> Result<Opened, Status> {
         let opened = self.connected();
         match self.options.deadline {
             Some(deadline) => timeout_at(deadline, opened)
@@ -170,7 +173,7 @@ impl Dial {
         }
     }
 
-    async fn connected(&self) -> Result<(ResponseFuture, SendStream<Bytes>), Status> {
+    async fn connected(&self) -> Result<Opened, Status> {
         loop {
             let ready = self.channel.ready(self.options.wait_for_ready).await?;
             match self.send_headers(&ready).await? {
@@ -181,10 +184,7 @@ impl Dial {
         }
     }
 
-    async fn send_headers(
-        &self,
-        ready: &Ready,
-    ) -> Result<Option<(ResponseFuture, SendStream<Bytes>)>, Status> {
+    async fn send_headers(&self, ready: &Ready) -> Result<Option<Opened>, Status> {
         let Ok(mut send) = ready.send.clone().ready().await else {
             return Ok(None);
         };
@@ -354,9 +354,9 @@ impl<Req: Codec, Res: Codec> Request<Bidi<Req, Res>> {
 
 /// Opens a call whose messages come one by one.
 async fn streamed<Req, Res>(dial: Dial) -> Result<(Requests<Req>, Responses<Res>), Status> {
-    let (response, stream) = dial.open().await?;
-    let requests = Requests::new(stream, &dial.options);
-    let receive = Receive::streamed(&dial, response, requests.shared());
+    let opened = dial.open().await?;
+    let requests = Requests::new(opened, dial.clone());
+    let receive = Receive::streamed(&dial, requests.shared());
     Ok((requests, Responses::new(receive)))
 }
 

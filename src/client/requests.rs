@@ -2,22 +2,26 @@
 //!
 //! In: messages. Out: h2 DATA, and the end of the stream. A call that sends one message is pumped by whoever reads its
 //! response; one that streams has a task of its own, which sends what is buffered when the caller pauses and learns of
-//! a reset and of the deadline. So small messages coalesce while the caller keeps producing; no timer.
+//! a reset and of the deadline. So small messages coalesce while the caller keeps producing; no timer. The same task begins
+//! the call once more when its connection goes before anything of it has left.
 
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::marker::PhantomData;
-use std::pin::pin;
+use std::mem;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
-use h2::{Reason, SendStream};
+use h2::client::ResponseFuture;
+use h2::{Reason, RecvStream, SendStream};
+use http::Response;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep_until;
 
-use super::connection::status_of;
-use super::request::Options;
+use super::connection::{is_unseen, status_of, untaken};
+use super::request::{Dial, Opened};
 use crate::call::{Compression, Outgoing, code_of, expired};
 use crate::codec::{Codec, Encoding};
 use crate::status::Status;
@@ -32,10 +36,28 @@ enum State {
     Failed(Status),
 }
 
+/// Awaited ──it came──▶ Came ──▶ Taken
+///    ▲ └── gone, before anything of the request left ──▶ Begins ── cannot ──▶ Came
+///    └──────────────────── once more ─────────────────────┘
+#[derive(Debug)]
+enum Answer {
+    Awaited(ResponseFuture),
+    /// The call is begun once more (A6, "Transparent Retries").
+    Begins,
+    Came(Result<Response<RecvStream>, Status>),
+    Taken,
+}
+
 /// A streamed request on its way.
 #[derive(Debug)]
 pub(super) struct Outbound {
     state: State,
+    /// Here, and not in the receiving half, because a call that has to be begun once more may have nobody who reads it yet.
+    answer: Answer,
+    /// The receiving half, asleep.
+    receiver: Option<Waker>,
+    /// Whether the call was begun once more.
+    again: bool,
     stream: Option<SendStream<Bytes>>,
     outgoing: Outgoing,
     encoding: Encoding,
@@ -75,6 +97,9 @@ impl Outbound {
     ///
     /// Pending, it has asked h2 to wake the task for capacity and for a reset.
     pub(super) fn poll_pump(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_gone(cx) {
+            return Poll::Ready(());
+        }
         let Some(stream) = &mut self.stream else {
             return Poll::Ready(());
         };
@@ -107,6 +132,80 @@ impl Outbound {
         }
     }
 
+    /// Whether the connection has gone before anything of the request has left, so that the call is to be begun once more.
+    fn is_gone(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(stream) = &mut self.stream else {
+            return false;
+        };
+        // A reset alone does not say whether the server has seen the call.
+        if self.outgoing.handed_bytes() > 0 || stream.poll_reset(cx).is_pending() {
+            return false;
+        }
+        self.look(cx);
+        self.wake_receiver();
+        matches!(self.answer, Answer::Begins)
+    }
+
+    /// Looks for the answer, and whether it is that the server goes and never saw the call. All of the request is here then,
+    /// if h2 has taken nothing: it takes nothing of a stream that waits for its turn.
+    fn look(&mut self, cx: &mut Context<'_>) {
+        let Answer::Awaited(response) = &mut self.answer else {
+            return;
+        };
+        let Poll::Ready(answer) = Pin::new(response).poll(cx) else {
+            return;
+        };
+        let whole = matches!(self.state, State::Open | State::Finishing)
+            && self.outgoing.handed_bytes() == 0;
+        self.answer = match answer {
+            Err(error) if is_unseen(&error) && error.is_go_away() && whole && !self.again => {
+                self.again = true;
+                self.stream = None;
+                self.wake_pump();
+                Answer::Begins
+            }
+            Err(error) if is_unseen(&error) => Answer::Came(Err(untaken(&error))),
+            answer => Answer::Came(answer.map_err(|error| status_of(&error))),
+        };
+    }
+
+    /// The response's headers, once.
+    pub(super) fn poll_response(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response<RecvStream>, Status>> {
+        self.look(cx);
+        match mem::replace(&mut self.answer, Answer::Taken) {
+            Answer::Came(answer) => Poll::Ready(answer),
+            answer => {
+                self.answer = answer;
+                self.receiver = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    /// The call has been begun once more, or could not be.
+    fn begin_again(&mut self, opened: Result<Opened, Status>) {
+        if !matches!(self.answer, Answer::Begins) {
+            // It has ended meanwhile: dropped, the new stream is reset.
+            return;
+        }
+        match opened {
+            Ok((response, stream)) => {
+                self.answer = Answer::Awaited(response);
+                self.stream = Some(stream);
+            }
+            Err(status) => self.close(State::Failed(status)),
+        }
+        self.wake_receiver();
+    }
+
+    /// Nobody waits for the answer any more.
+    pub(super) fn forget(&mut self) {
+        self.answer = Answer::Taken;
+    }
+
     /// Ends the call from this side, unless its request is finished: CANCEL.
     fn cancel(&mut self, status: Status) {
         self.stop(Reason::CANCEL, status);
@@ -116,8 +215,10 @@ impl Outbound {
     pub(super) fn stop(&mut self, reason: Reason, status: Status) {
         if let Some(mut stream) = self.stream.take() {
             stream.send_reset(reason);
-            self.close(State::Failed(status));
+        } else if !matches!(self.answer, Answer::Begins) {
+            return;
         }
+        self.close(State::Failed(status));
     }
 
     fn push(&mut self) {
@@ -146,10 +247,20 @@ impl Outbound {
     }
 
     fn close(&mut self, state: State) {
+        if let (Answer::Begins, State::Failed(status)) = (&self.answer, &state) {
+            self.answer = Answer::Came(Err(status.clone()));
+            self.wake_receiver();
+        }
         self.state = state;
         self.stream = None;
         self.outgoing.close();
         self.wake_pump();
+    }
+
+    fn wake_receiver(&mut self) {
+        if let Some(waker) = self.receiver.take() {
+            waker.wake();
+        }
     }
 
     fn wake_pump(&mut self) {
@@ -237,15 +348,18 @@ pub struct Requests<T> {
 struct Pump(AbortHandle);
 
 impl<T> Requests<T> {
-    pub(super) fn new(stream: SendStream<Bytes>, options: &Options) -> Self {
+    pub(super) fn new((response, stream): Opened, dial: Dial) -> Self {
         let shared = SharedOutbound(Arc::new(Mutex::new(Outbound {
             state: State::Open,
+            answer: Answer::Awaited(response),
+            receiver: None,
+            again: false,
             stream: Some(stream),
-            outgoing: Outgoing::new(options.limits),
-            encoding: options.encoding,
+            outgoing: Outgoing::new(dial.options.limits),
+            encoding: dial.options.encoding,
             pump: None,
         })));
-        let pump = tokio::spawn(pump(shared.clone(), options.deadline));
+        let pump = tokio::spawn(pump(shared.clone(), dial));
         Self {
             shared,
             compressed: true,
@@ -291,24 +405,31 @@ impl<T: Codec> Requests<T> {
 }
 
 /// Sends what is buffered whenever the caller pauses, until the request has ended.
-async fn pump(shared: SharedOutbound, deadline: Option<Instant>) {
+async fn pump(shared: SharedOutbound, dial: Dial) {
     let expiry = async {
-        match deadline {
+        match dial.options.deadline {
             Some(deadline) => sleep_until(deadline).await,
             None => std::future::pending().await,
         }
     };
     let mut expiry = pin!(expiry);
-    poll_fn(|cx| {
-        if shared.lock().poll_pump(cx).is_ready() {
-            return Poll::Ready(());
+    loop {
+        poll_fn(|cx| {
+            if shared.lock().poll_pump(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            expiry
+                .as_mut()
+                .poll(cx)
+                .map(|()| shared.lock().cancel(expired()))
+        })
+        .await;
+        if !matches!(shared.lock().answer, Answer::Begins) {
+            return;
         }
-        expiry
-            .as_mut()
-            .poll(cx)
-            .map(|()| shared.lock().cancel(expired()))
-    })
-    .await;
+        let opened = dial.open().await;
+        shared.lock().begin_again(opened);
+    }
 }
 
 impl<T> Drop for Requests<T> {

@@ -14,8 +14,8 @@ use h2::client::ResponseFuture;
 use h2::{Reason, RecvStream, SendStream};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::connection::{deed, is_unseen, status_of};
-use super::request::Dial;
+use super::connection::{is_unseen, status_of, untaken};
+use super::request::{Dial, Opened};
 use super::requests::{Body, SharedOutbound};
 use crate::call::{Inbound, expired};
 use crate::codec::{Codec, DecodeError, MessageLimits, Payload};
@@ -137,7 +137,7 @@ impl<T: Codec> Responses<T> {
 ///   │  └── refused, unseen ──▶ Reopening ──▶ Headers
 ///   └── Trailers-Only, and any failure at any time ──▶ Ended
 enum State {
-    Headers(ResponseFuture),
+    Headers(Head),
     Messages(Inbound),
     /// The second is what is wrong with the messages, if anything: the server's own error goes before it.
     Trailers(Inbound, Result<(), Status>),
@@ -145,8 +145,14 @@ enum State {
     Ended(Result<(), Status>),
 }
 
-type Reopen =
-    Pin<Box<dyn Future<Output = Result<(ResponseFuture, SendStream<Bytes>), Status>> + Send>>;
+type Reopen = Pin<Box<dyn Future<Output = Result<Opened, Status>> + Send>>;
+
+/// Where the response's headers come from.
+enum Head {
+    Stream(ResponseFuture),
+    /// From the request that is streamed, which may have to be begun once more.
+    Outbound(SharedOutbound),
+}
 
 /// Who sends the request.
 enum Sending {
@@ -191,22 +197,19 @@ impl Receive {
         message: Bytes,
     ) -> Self {
         let body = Body::new(stream, message.clone());
-        let mut receive = Self::new(&dial, response, Sending::Single(body));
+        let mut receive = Self::new(&dial, Head::Stream(response), Sending::Single(body));
         receive.again = Some(Again { dial, message });
         receive
     }
 
-    pub(super) fn streamed(
-        dial: &Dial,
-        response: ResponseFuture,
-        outbound: SharedOutbound,
-    ) -> Self {
-        Self::new(dial, response, Sending::Streamed(outbound))
+    pub(super) fn streamed(dial: &Dial, outbound: SharedOutbound) -> Self {
+        let head = Head::Outbound(outbound.clone());
+        Self::new(dial, head, Sending::Streamed(outbound))
     }
 
-    fn new(dial: &Dial, response: ResponseFuture, sending: Sending) -> Self {
+    fn new(dial: &Dial, head: Head, sending: Sending) -> Self {
         Self {
-            state: State::Headers(response),
+            state: State::Headers(head),
             sending,
             again: None,
             limits: dial.options.limits,
@@ -279,9 +282,17 @@ impl Receive {
             let _ = body.poll_pump(cx);
         }
         match &mut self.state {
-            State::Headers(response) => {
-                let response = ready!(Pin::new(response).poll(cx));
-                self.on_response(response);
+            State::Headers(Head::Stream(response)) => match ready!(Pin::new(response).poll(cx)) {
+                Ok(response) => self.on_response(response),
+                Err(error) if is_unseen(&error) => self.send_again(&error),
+                Err(error) => self.fail(status_of(&error)),
+            },
+            State::Headers(Head::Outbound(outbound)) => {
+                let response = outbound.lock().poll_response(cx);
+                match ready!(response) {
+                    Ok(response) => self.on_response(response),
+                    Err(status) => self.fail(status),
+                }
             }
             State::Messages(inbound) => match ready!(inbound.poll_more(cx)) {
                 Ok(true) => {}
@@ -303,7 +314,7 @@ impl Receive {
                     if let Some(Again { message, .. }) = self.again.take() {
                         self.sending = Sending::Single(Body::new(stream, message));
                     }
-                    self.state = State::Headers(response);
+                    self.state = State::Headers(Head::Stream(response));
                 }
                 Err(status) => self.fail(status),
             },
@@ -312,12 +323,7 @@ impl Receive {
         Poll::Ready(())
     }
 
-    fn on_response(&mut self, response: Result<http::Response<RecvStream>, h2::Error>) {
-        let response = match response {
-            Ok(response) => response,
-            Err(error) if is_unseen(&error) => return self.send_again(&error),
-            Err(error) => return self.fail(status_of(&error)),
-        };
+    fn on_response(&mut self, response: http::Response<RecvStream>) {
         self.again = None;
         let (parts, body) = response.into_parts();
         match ResponseHead::parse(parts, body.is_end_stream()) {
@@ -343,10 +349,7 @@ impl Receive {
                 let dial = again.dial.clone();
                 self.state = State::Reopening(Box::pin(async move { dial.open().await }));
             }
-            None => self.fail(Status::unavailable(format!(
-                "the call was not taken: {}",
-                deed(error)
-            ))),
+            None => self.fail(untaken(error)),
         }
     }
 
@@ -412,7 +415,11 @@ impl Receive {
         let over = || Status::cancelled("the call has ended");
         match &mut self.sending {
             Sending::Single(body) => body.stop(reason),
-            Sending::Streamed(outbound) => outbound.lock().stop(reason, over()),
+            Sending::Streamed(outbound) => {
+                let mut outbound = outbound.lock();
+                outbound.stop(reason, over());
+                outbound.forget();
+            }
         }
     }
 

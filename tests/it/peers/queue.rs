@@ -6,9 +6,9 @@ use futures_util::future::join_all;
 use streamway::Code;
 use tokio::sync::Notify;
 
-use super::{Server, UNARY, assert_good, case, raw_message, unary};
+use super::{EXCHANGE, Server, UNARY, UPLOAD, assert_good, case, raw_message, unary};
 use crate::raw;
-use crate::raw::frame::{Frame, setting};
+use crate::raw::frame::{Frame, error, setting};
 
 #[tokio::test]
 async fn fifteen_calls_go_one_at_a_time_when_the_server_takes_one() {
@@ -118,6 +118,100 @@ async fn a_call_that_waits_in_vain_ends_at_its_deadline_and_is_never_sent() {
         };
         let (_, first, ()) = tokio::join!(serving, unary(&channel).send(), queue);
         assert_good(first);
+    })
+    .await;
+}
+
+/// What a server that goes says, which has taken the calls up to `last`.
+fn goodbye(last: u32) -> [Frame; 2] {
+    [i32::MAX as u32, last].map(|last| Frame::go_away(last, error::NO_ERROR, b""))
+}
+
+/// They were never sent, whatever their callers have said so far.
+#[tokio::test]
+async fn streamed_calls_that_wait_at_a_goaway_are_made_on_the_next_connection() {
+    case(
+        "rules 54, 57 and 58: GOAWAY to streamed calls in the queue",
+        async {
+            let (server, channel) = Server::bind().await;
+            let queued = Notify::new();
+            let serving = async {
+                let mut old = server.accept(&[(setting::MAX_CONCURRENT_STREAMS, 1)]).await;
+                let first = old.request().await.expect("a call").stream;
+                queued.notify_one();
+                old.assert_no_call().await;
+                old.send(&goodbye(first)).await;
+                let mut new = server.accept(&[]).await;
+                let mut bodies = Vec::new();
+                for _ in 0..2 {
+                    let call = new.request().await.expect("one that waited");
+                    bodies.push(call.body);
+                    new.answer(call.stream).await;
+                }
+                bodies.sort();
+                let long = [raw::message(0, &LONG), raw::message(0, &LONG)].concat();
+                let whole = bodies == [raw::message(0, b"said"), long];
+                assert!(whole, "what they said is not all of it");
+                old.answer(first).await;
+                old.ended().await;
+                new
+            };
+            let waiting = async {
+                queued.notified().await;
+                let mut exchange = channel.bidi(EXCHANGE).start().await.expect("connected");
+                exchange.send(&raw_message(b"said")).await.expect("open");
+                let mut upload = channel
+                    .client_streaming(UPLOAD)
+                    .start()
+                    .await
+                    .expect("connected");
+                // The second has to wait until the first leaves.
+                for _ in 0..2 {
+                    upload.send(&raw_message(&LONG)).await.expect("open");
+                }
+                assert_good(upload.finish().await);
+                let mut responses = exchange.finish();
+                assert_good(responses.only().await);
+            };
+            let (_, first, ()) = tokio::join!(serving, unary(&channel).send(), waiting);
+            assert_good(first);
+        },
+    )
+    .await;
+}
+
+/// More than the client gathers.
+static LONG: [u8; 20_000] = [1; 20_000];
+
+#[tokio::test]
+async fn a_streamed_call_that_waits_at_two_goaways_is_unavailable() {
+    case("rule 54: a streamed call is retried once", async {
+        let (server, channel) = Server::bind().await;
+        let queued = Notify::new();
+        let serving = async {
+            let one = [(setting::MAX_CONCURRENT_STREAMS, 1)];
+            let mut first = server.accept(&one).await;
+            let call = first.request().await.expect("a call").stream;
+            queued.notify_one();
+            first.assert_no_call().await;
+            first.send(&goodbye(call)).await;
+            first.answer(call).await;
+            let none = [(setting::MAX_CONCURRENT_STREAMS, 0)];
+            let mut second = server.accept(&none).await;
+            second.assert_no_call().await;
+            second.send(&goodbye(0)).await;
+            second.ended().await;
+        };
+        let waiting = async {
+            queued.notified().await;
+            let call = channel.client_streaming::<_, streamway::codec::RawMessage>(UPLOAD);
+            let mut upload = call.start().await.expect("connected");
+            upload.send(&raw_message(b"said")).await.expect("open");
+            upload.finish().await.expect_err("nobody took it")
+        };
+        let ((), first, status) = tokio::join!(serving, unary(&channel).send(), waiting);
+        assert_good(first);
+        assert_eq!(status.code(), Code::Unavailable);
     })
     .await;
 }

@@ -17,13 +17,14 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Sleep, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::calls::Backend;
 use super::router::route;
+use crate::transport::{CLOSE_GRACE, linger};
 
 /// How long a client may take for the header of a request, and so be idle between two. 5 s: a header is one packet.
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(5);
@@ -35,9 +36,28 @@ const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 const MAX_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Serves one connection until it ends, or until the request in flight has ended once `draining`.
-pub(super) async fn serve(socket: TcpStream, backend: Arc<Backend>, draining: CancellationToken) {
+pub(super) async fn serve(
+    mut socket: TcpStream,
+    backend: Arc<Backend>,
+    draining: CancellationToken,
+) {
     // Answers are written whole; waiting for more would only add latency. Fails when the client is gone already.
     let _ = socket.set_nodelay(true);
+    let begun = tokio::select! {
+        biased;
+        () = draining.cancelled() => return,
+        begun = timeout(HEADER_READ_TIMEOUT, begins_http2(&socket)) => begun,
+    };
+    match begun {
+        Ok(false) => {}
+        Ok(true) => {
+            let told = tell_http2(&mut socket);
+            // Fails when the client was faster.
+            let _ = timeout(CLOSE_GRACE, told).await;
+            return;
+        }
+        Err(_) => return tracing::debug!("an HTTP client said nothing"),
+    }
     let service = service_fn(move |request| {
         let backend = Arc::clone(&backend);
         async move { Ok::<_, Infallible>(route(&backend, request).await) }
@@ -60,6 +80,27 @@ pub(super) async fn serve(socket: TcpStream, backend: Arc<Backend>, draining: Ca
         // Clients leave and break the protocol; that an export failed is said where it fails.
         tracing::debug!(%error, "an HTTP connection ended");
     }
+}
+
+/// What a client says first that speaks HTTP/2 (RFC 9113, section 3.4), as far as it matters.
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
+
+/// What it is told. hyper would close the connection without a word.
+const HTTP2_ANSWER: &[u8] = b"HTTP/1.1 505 HTTP Version Not Supported\r\n\
+    content-type: text/plain\r\ncontent-length: 60\r\nconnection: close\r\n\r\n\
+    this port speaks HTTP/1.1; gRPC is on another (--grpc-addr)\n";
+
+/// Whether a client begins with the preface of HTTP/2; waits until it says anything. A preface of which less has come than
+/// that is left to hyper: it is one packet.
+async fn begins_http2(socket: &TcpStream) -> bool {
+    let mut first = [0; HTTP2_PREFACE.len()];
+    matches!(socket.peek(&mut first).await, Ok(n) if first[..n] == *HTTP2_PREFACE)
+}
+
+async fn tell_http2(socket: &mut TcpStream) -> io::Result<()> {
+    socket.write_all(HTTP2_ANSWER).await?;
+    linger(socket).await;
+    Ok(())
 }
 
 /// A socket whose writes fail when the peer has taken nothing for [`STALL_TIMEOUT`].

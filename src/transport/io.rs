@@ -22,7 +22,7 @@ const LINGER_BYTES: usize = 1024 * 1024;
 
 /// Ends a connection behind what was written last: reads on until the peer ends it too, because a socket that is closed
 /// with unread bytes takes back what was written.
-pub(super) async fn linger<Io: AsyncRead + AsyncWrite + Unpin>(mut socket: Io) {
+pub(crate) async fn linger<Io: AsyncRead + AsyncWrite + Unpin>(mut socket: Io) {
     // Fails when the peer was faster.
     let _ = socket.shutdown().await;
     let mut waste = [0; 4096];

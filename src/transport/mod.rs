@@ -13,6 +13,8 @@ mod tls;
 pub use self::dialer::Dialer;
 pub(crate) use self::guard::{Guarded, Violation};
 pub use self::in_process::{InProcess, InProcessListener, in_process};
+#[cfg(feature = "app")]
+pub(crate) use self::io::linger;
 pub(crate) use self::io::{Flush, Gathered, gather};
 pub use self::listener::Listener;
 #[cfg(feature = "tls")]

@@ -442,6 +442,23 @@ async fn a_client_that_sends_its_header_too_slowly_is_cut() {
     }
 }
 
+/// A gRPC client with the address of the front, or curl with `--http2-prior-knowledge`.
+#[tokio::test]
+async fn a_client_that_speaks_http_2_is_told_what_the_port_speaks() {
+    let front = Fronted::start(Script::default()).await;
+    let mut socket = front.connect().await;
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    socket.write_all(preface).await.expect("taken");
+    let mut answer = String::new();
+    let read = tokio::time::timeout(SOON, socket.read_to_string(&mut answer)).await;
+    read.expect("in time").expect("no reset");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("an empty line");
+    assert!(head.starts_with("HTTP/1.1 505 "), "{head}");
+    let length = format!("\r\ncontent-length: {}", body.len());
+    assert!(head.contains(&length), "{head}");
+    assert!(body.contains("HTTP/1.1"), "{body}");
+}
+
 #[tokio::test]
 async fn a_drain_lets_the_request_in_flight_end_and_takes_no_more() {
     let mut front = Fronted::start(Script {

@@ -32,7 +32,7 @@ use self::calls::Backend;
 use crate::client::{AddressError, Channel, Config};
 use crate::proto::stream_service::StreamServiceClient;
 use crate::server::Drained;
-use crate::transport::{ACCEPT_PAUSE, ClientTls, InProcess};
+use crate::transport::{AcceptFailures, ClientTls, InProcess};
 
 pub use self::router::ROUTES;
 
@@ -126,6 +126,7 @@ impl Front {
     ) {
         let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let mut shutdown = pin!(shutdown);
+        let mut failures = AcceptFailures::default();
         loop {
             let next = async {
                 let permit = Arc::clone(&room).acquire_owned().await;
@@ -148,9 +149,10 @@ impl Front {
                     });
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept an HTTP connection");
-                    if timeout(ACCEPT_PAUSE, &mut shutdown).await.is_ok() {
-                        return;
+                    tokio::select! {
+                        biased;
+                        () = &mut shutdown => return,
+                        () = failures.pause(&error) => {}
                     }
                 }
             }

@@ -36,7 +36,7 @@ use crate::codec::MessageLimits;
 use crate::method::Method;
 #[cfg(feature = "tls")]
 use crate::transport::ServerTls;
-use crate::transport::{ACCEPT_PAUSE, Listener};
+use crate::transport::{AcceptFailures, Listener};
 
 /// The future of one call.
 pub type CallFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -247,6 +247,7 @@ async fn accept<L: Listener>(
     mut serve: impl FnMut(L::Io, Option<SocketAddr>) -> io::Result<()>,
 ) {
     let mut shutdown = pin!(shutdown);
+    let mut failures = AcceptFailures::default();
     loop {
         let accepted = tokio::select! {
             biased;
@@ -260,10 +261,10 @@ async fn accept<L: Listener>(
             tracing::debug!(%error, "a client left before it was accepted");
             continue;
         }
-        // Out of descriptors, most often: the connection stays in the listener's queue, so do not spin on it.
-        tracing::warn!(%error, "cannot accept a connection");
-        if timeout(ACCEPT_PAUSE, &mut shutdown).await.is_ok() {
-            return;
+        tokio::select! {
+            biased;
+            () = &mut shutdown => return,
+            () = failures.pause(&error) => {}
         }
     }
 }

@@ -3,9 +3,11 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, sleep};
 
 use super::tcp;
 
@@ -33,5 +35,58 @@ impl Listener for TcpListener {
         // Fails only when the client has left, which is found out soon enough.
         let _ = tcp::accepted(&socket);
         Ok((socket, Some(peer)))
+    }
+}
+
+/// How long to wait after a connection could not be accepted. 50 ms: soon enough for a client, rare enough not to spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How often it is a warning that connections cannot be accepted. One minute: whoever reads the log learns that it goes on, and
+/// twenty lines a second do not fill it.
+const WARNING_INTERVAL: Duration = Duration::from_secs(60);
+
+/// What to do about connections that cannot be accepted; most often there is no descriptor left. They stay in the listener's
+/// queue.
+#[derive(Debug, Default)]
+pub(crate) struct AcceptFailures {
+    warned_at: Option<Instant>,
+}
+
+impl AcceptFailures {
+    /// Says so in the log, and pauses.
+    pub(crate) async fn pause(&mut self, error: &io::Error) {
+        match self.is_news(Instant::now()) {
+            true => tracing::warn!(%error, "cannot accept a connection"),
+            false => tracing::debug!(%error, "cannot accept a connection"),
+        }
+        sleep(ACCEPT_PAUSE).await;
+    }
+
+    fn is_news(&mut self, now: Instant) -> bool {
+        let old = |at| now.saturating_duration_since(at) >= WARNING_INTERVAL;
+        let news = self.warned_at.is_none_or(old);
+        if news {
+            self.warned_at = Some(now);
+        }
+        news
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn connections_that_cannot_be_accepted_are_a_warning_once_a_minute() {
+        let mut failures = AcceptFailures::default();
+        let begun = Instant::now();
+        let mut warnings = Vec::new();
+        while begun.elapsed() < WARNING_INTERVAL * 2 {
+            if failures.is_news(Instant::now()) {
+                warnings.push(begun.elapsed());
+            }
+            sleep(ACCEPT_PAUSE).await;
+        }
+        assert_eq!(warnings, [Duration::ZERO, WARNING_INTERVAL]);
     }
 }

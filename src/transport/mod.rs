@@ -16,6 +16,7 @@ pub use self::in_process::{InProcess, InProcessListener, in_process};
 #[cfg(feature = "app")]
 pub(crate) use self::io::linger;
 pub(crate) use self::io::{Flush, Gathered, gather};
+pub(crate) use self::listener::AcceptFailures;
 pub use self::listener::Listener;
 #[cfg(feature = "tls")]
 pub(crate) use self::tls::Connector;
@@ -34,9 +35,6 @@ pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection may stay that has nothing more to do: what was said last leaves, and the client closes. One second:
 /// a few round trips anywhere.
 pub(crate) const CLOSE_GRACE: Duration = Duration::from_secs(1);
-
-/// How long to wait after a connection could not be accepted. 50 ms: soon enough for a client, rare enough not to spin.
-pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 thread_local! {
     /// Whatever [`random`] is made of. The hasher's keys are random, and more is not needed.

@@ -266,7 +266,7 @@ fn an_address_with_the_wrong_scheme_is_told_with_the_right_one() {
     let address = format!("http://{}", front.expect("a host and a port"));
     let ended = run(&["health", "--addr", &address]);
     assert_eq!(ended.code, Some(64 + 14));
-    let text = "closed the connection before its SETTINGS; it may speak HTTP/1";
+    let text = "the server answers in HTTP/1";
     assert!(ended.stderr.contains(text), "{}", ended.stderr);
     server.stop();
 

@@ -20,7 +20,7 @@ use super::address::{listen, listening, reachable};
 use super::failure::{Failure, say};
 use super::signals::{Signals, exit_code, until_drained};
 use super::tls::{self, Security};
-use super::values::{HttpAddress, MessageBytes, duration};
+use super::values::{HttpAddress, MessageBytes, bytes, duration};
 use crate::codec::MessageLimits;
 use crate::gateway::{Front, ROUTES};
 use crate::health::{self, Health, ServingStatus};
@@ -114,6 +114,16 @@ pub(super) struct Serve {
     )]
     stall_timeout: Duration,
 
+    /// How much room uploads leave on the disk, in bytes, or with a unit: 16, 500MiB, 0 for none
+    #[arg(
+        long,
+        env = "STREAMWAY_MIN_FREE_BYTES",
+        default_value = "1GiB",
+        value_name = "BYTES",
+        value_parser = bytes
+    )]
+    min_free_bytes: u64,
+
     /// Threads that serve gRPC; unless told otherwise one for each core
     #[arg(long, env = "STREAMWAY_THREADS", default_value_t = cores(), value_name = "N")]
     threads: NonZeroUsize,
@@ -193,7 +203,7 @@ impl Serve {
                 status.message()
             ))
         })?;
-        let images = Images::open(&folder).map_err(|error| {
+        let images = Images::open(&folder, self.min_free_bytes).map_err(|error| {
             Failure::io(format_args!("cannot open the images in {path}"), &error)
         })?;
         let path = folder.path().to_owned();

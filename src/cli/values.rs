@@ -31,23 +31,9 @@ impl FromStr for MessageBytes {
         if text == UNLIMITED {
             return Ok(Self::UNLIMITED);
         }
-        let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-        let unit = match &text[digits.len()..] {
-            "" | "B" => 1,
-            "KiB" => 1 << 10,
-            "MiB" => 1 << 20,
-            "GiB" => 1 << 30,
-            unit => {
-                return Err(format!(
-                    "no such unit: {unit:?}; there are B, KiB, MiB, GiB"
-                ));
-            }
-        };
-        let number: u32 = digits.parse().map_err(|error| format!("{error}"))?;
-        number
-            .checked_mul(unit)
+        u32::try_from(bytes(text)?)
             .map(Self)
-            .ok_or_else(|| format!("more than {} bytes, the largest message of gRPC", u32::MAX))
+            .map_err(|_| format!("more than {} bytes, the largest message of gRPC", u32::MAX))
     }
 }
 
@@ -61,6 +47,26 @@ impl fmt::Display for MessageBytes {
 }
 
 const UNLIMITED: &str = "unlimited";
+
+/// Reads a number of bytes such as `16` or `4MiB`.
+pub(super) fn bytes(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit = match &text[digits.len()..] {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        unit => {
+            return Err(format!(
+                "no such unit: {unit:?}; there are B, KiB, MiB, GiB"
+            ));
+        }
+    };
+    let number: u64 = digits.parse().map_err(|error| format!("{error}"))?;
+    number
+        .checked_mul(unit)
+        .ok_or_else(|| format!("more than {} bytes", u64::MAX))
+}
 
 /// How long a call may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

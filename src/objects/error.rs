@@ -38,6 +38,8 @@ pub enum UploadError {
     TooLongAnswer,
     /// [`MAX_UPLOADS`] uploads are under way.
     TooManyUploads,
+    /// The disk has less room than uploads have to leave.
+    NoRoom,
     /// The storage failed.
     Storage(Box<dyn Error + Send + Sync>),
 }
@@ -71,6 +73,9 @@ fn is_out_of_files(error: &io::Error) -> bool {
     let number = error.raw_os_error();
     cfg!(unix) && number.is_some_and(|number| OUT_OF_FILES.contains(&number))
 }
+
+/// How much there is, or has to be left, is not for clients to know.
+const NO_ROOM: &str = "the server has no room for the files";
 
 impl From<object_store::Error> for UploadError {
     fn from(error: object_store::Error) -> Self {
@@ -117,6 +122,7 @@ impl fmt::Display for UploadError {
                 f,
                 "{MAX_UPLOADS} uploads are under way, and that is the limit: try again later"
             ),
+            Self::NoRoom => f.write_str(NO_ROOM),
             Self::Storage(error) => write!(f, "the storage failed: {error}"),
         }
     }
@@ -139,13 +145,14 @@ impl From<&UploadError> for Status {
             | UploadError::SameName { .. } => Self::invalid_argument(error.to_string()),
             UploadError::TooManyFiles
             | UploadError::TooLongAnswer
-            | UploadError::TooManyUploads => Self::resource_exhausted(error.to_string()),
+            | UploadError::TooManyUploads
+            | UploadError::NoRoom => Self::resource_exhausted(error.to_string()),
             UploadError::Storage(_) => match error.io_error().map(|error| (error.kind(), error)) {
                 Some((_, error)) if is_out_of_files(error) => {
                     Self::resource_exhausted("the server has too many files open: try again later")
                 }
                 Some((io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded, _)) => {
-                    Self::resource_exhausted("the server has no room for the files")
+                    Self::resource_exhausted(NO_ROOM)
                 }
                 Some((io::ErrorKind::FileTooLarge, _)) => {
                     Self::resource_exhausted("the file is larger than the server's storage takes")

@@ -34,16 +34,19 @@ pub(super) struct ImageFolder {
     data: DataFolder,
     /// The URL of `images`, without a separator at the end.
     url: Arc<str>,
+    /// What uploads leave free on the disk.
+    min_free_bytes: u64,
 }
 
 impl ImageFolder {
     /// Makes the folders, and removes what a crash left of uploads.
-    pub(super) fn open(data: &DataFolder) -> io::Result<Self> {
+    pub(super) fn open(data: &DataFolder, min_free_bytes: u64) -> io::Result<Self> {
         let images = data.path().join(IMAGES);
         let path = percent_encode(images.as_os_str().as_encoded_bytes(), ESCAPED);
         let folder = Self {
             data: data.clone(),
             url: format!("file://{path}").into(),
+            min_free_bytes,
         };
         fs::create_dir_all(&images)?;
         fs::create_dir_all(folder.staging())?;
@@ -71,15 +74,28 @@ impl ImageFolder {
         format!("{}/{id}/{name}", self.url)
     }
 
+    /// Whether uploads may take more of the disk.
+    pub(super) fn check_room(&self) -> Result<(), UploadError> {
+        let disk = rustix::fs::statvfs(self.data.path()).map_err(io::Error::from)?;
+        // What root keeps for itself is not free.
+        match disk.f_bavail.saturating_mul(disk.f_frsize) < self.min_free_bytes {
+            true => Err(UploadError::NoRoom),
+            false => Ok(()),
+        }
+    }
+
     /// Makes the folders of an upload.
-    pub(super) fn begin(&self, id: &str) -> io::Result<()> {
+    pub(super) fn begin(&self, id: &str) -> Result<(), UploadError> {
+        self.check_room()?;
         // Not `create_dir_all`: an upload that has the same id must not be joined.
         fs::create_dir(self.staging().join(id))?;
-        fs::create_dir(self.files(id))
+        fs::create_dir(self.files(id))?;
+        Ok(())
     }
 
     /// Gives the file that has arrived its name.
     pub(super) fn keep(&self, id: &str, name: &str) -> Result<(), UploadError> {
+        self.check_room()?;
         let file = self.files(id).join(name);
         // A rename would replace it. Nobody else writes here, so nothing can come in between.
         match fs::symlink_metadata(&file) {

@@ -67,17 +67,22 @@ struct Inner {
 }
 
 impl Images {
-    /// Opens the images of the data folder, and removes what a crash left of uploads. Blocks.
+    /// Opens the images of the data folder, and removes what a crash left of uploads. Uploads leave `min_free_bytes` on its
+    /// disk, give or take [`PART_BYTES`] of each: the orders, the log and everybody else need some. Blocks.
     ///
     /// # Errors
     /// When the folders cannot be made or cleared.
-    pub fn open(folder: &DataFolder) -> io::Result<Self> {
+    pub fn open(folder: &DataFolder, min_free_bytes: u64) -> io::Result<Self> {
         let store = LocalFileSystem::new_with_prefix(folder.path()).map_err(io::Error::other)?;
-        Self::on(Arc::new(store), folder)
+        Self::on(Arc::new(store), folder, min_free_bytes)
     }
 
-    fn on(store: Arc<dyn ObjectStore>, folder: &DataFolder) -> io::Result<Self> {
-        let folder = ImageFolder::open(folder)?;
+    fn on(
+        store: Arc<dyn ObjectStore>,
+        folder: &DataFolder,
+        min_free_bytes: u64,
+    ) -> io::Result<Self> {
+        let folder = ImageFolder::open(folder, min_free_bytes)?;
         Ok(Self(Arc::new(Inner {
             store,
             uploads: Arc::new(Semaphore::new(MAX_UPLOADS)),

@@ -23,7 +23,7 @@ fn fixture() -> Fixture {
     let dir = tempfile::tempdir().unwrap();
     let folder = DataFolder::open(dir.path()).unwrap();
     Fixture {
-        images: Images::open(&folder).unwrap(),
+        images: Images::open(&folder, 0).unwrap(),
         path: folder.path().to_owned(),
         dir,
     }
@@ -214,6 +214,53 @@ async fn one_file_too_many_and_one_upload_too_many_are_refused() {
     fixture.images.upload().unwrap();
 }
 
+/// The images of a folder whose uploads have to leave so much.
+fn leaving(min_free_bytes: impl FnOnce(u64) -> u64) -> Fixture {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = DataFolder::open(dir.path()).unwrap();
+    let disk = rustix::fs::statvfs(dir.path()).unwrap();
+    let min_free_bytes = min_free_bytes(disk.f_bavail * disk.f_frsize);
+    Fixture {
+        images: Images::open(&folder, min_free_bytes).unwrap(),
+        path: folder.path().to_owned(),
+        dir,
+    }
+}
+
+async fn assert_no_room(fixture: Fixture, upload: Upload, error: UploadError) {
+    assert!(matches!(error, UploadError::NoRoom), "{error}");
+    assert_eq!(Status::from(&error).code(), Code::ResourceExhausted);
+    upload.discard().await;
+    let path = fixture.path.clone();
+    let _dir = settle(fixture);
+    assert_eq!(tree(&path), NOTHING);
+}
+
+#[tokio::test]
+async fn an_upload_to_a_disk_without_room_is_refused_and_leaves_nothing() {
+    let fixture = leaving(|_| u64::MAX);
+    let mut upload = fixture.images.upload().unwrap();
+    let error = write(&mut upload, "first", b"1").await.unwrap_err();
+    assert_no_room(fixture, upload, error).await;
+}
+
+/// Others use the disk meanwhile: it takes more, or less, until there is no room.
+#[tokio::test]
+async fn a_file_that_takes_the_room_that_is_to_be_left_is_refused() {
+    const MIB: usize = 1024 * 1024;
+    let fixture = leaving(|free| free - 8 * MIB as u64);
+    let mut upload = fixture.images.upload().unwrap();
+    let mut written = 0;
+    let error = loop {
+        match write(&mut upload, "large", &[7; MIB]).await {
+            Ok(()) => written += 1,
+            Err(error) => break error,
+        }
+        assert!(written < 2000, "{written} MiB are written");
+    };
+    assert_no_room(fixture, upload, error).await;
+}
+
 #[tokio::test]
 async fn names_too_long_for_one_answer_are_refused() {
     let fixture = fixture();
@@ -326,7 +373,7 @@ async fn what_a_crash_left_is_removed_at_the_next_start_and_what_was_published_s
         }
     }
     let folder = DataFolder::open(&path).unwrap();
-    let images = Images::open(&folder).unwrap();
+    let images = Images::open(&folder, 0).unwrap();
     assert_eq!(tree(&path), published);
     upload_all(&images).await;
 }

@@ -125,9 +125,12 @@ impl Upload {
         let path = ImageFolder::part(&self.id);
         let payload = PutPayload::from_iter([file.buffer.split().freeze(), bytes]);
         let parts = file.parts.take();
-        let parts = self
-            .run(write_part(store, path, parts, payload).boxed())
-            .await?;
+        let folder = self.images.folder.clone();
+        let write = async move {
+            spawn_blocking(move || folder.check_room()).await??;
+            write_part(store, path, parts, payload).await
+        };
+        let parts = self.run(write.boxed()).await?;
         self.arriving.as_mut().expect("nothing ended it").parts = parts;
         Ok(())
     }

@@ -31,7 +31,7 @@ async fn start(server: Server) -> Running {
     let dir = tempfile::tempdir().expect("a folder");
     let folder = DataFolder::open(dir.path()).expect("free");
     let store = SqliteStore::open(&folder, ORDERS).expect("made");
-    let images = Images::open(&folder).expect("made");
+    let images = Images::open(&folder, 0).expect("made");
     let service = StreamServiceServer::new(Streams::new(store, images));
     let served = serve(server.add_service(service)).await;
     let channel = Channel::connect(&served.address).expect("an address");

@@ -50,6 +50,13 @@ const APPLICATION_CODES: [&str; 14] = [
     "DataLoss",
 ];
 
+/// Where the clock on the wall is read: it may jump. The ids of uploads begin with it, so that they stand in the order of time
+/// for who looks at the folder; everything that waits or expires goes by the clock that only goes forward.
+const WALL_CLOCK: [&str; 1] = ["objects::upload"];
+
+/// What reads it.
+const WALL_CLOCK_WORDS: [&str; 2] = ["SystemTime", "UNIX_EPOCH"];
+
 /// A file with more than this holds more than one concept.
 const MAX_LINES: usize = 600;
 
@@ -235,6 +242,9 @@ impl Root {
         if sans_io(&module) {
             found.extend(io_words(&tokens));
         }
+        if !WALL_CLOCK.contains(&module.join("::").as_str()) {
+            found.extend(wall_clock(&tokens));
+        }
         if makes_up_no_code(&module) {
             found.extend(application_codes(&tokens));
         }
@@ -358,6 +368,17 @@ fn io_words(tokens: &[Token]) -> Vec<(usize, String)> {
     found
 }
 
+/// What goes wrong when somebody sets the clock.
+fn wall_clock(tokens: &[Token]) -> Vec<(usize, String)> {
+    let words = tokens.iter().filter_map(|token| match &token.kind {
+        Kind::Word(word) if WALL_CLOCK_WORDS.contains(&word.as_str()) => {
+            Some((token.line, format!("{word}: this clock may jump")))
+        }
+        _ => None,
+    });
+    words.collect()
+}
+
 /// Codes that are the application's, up to the tests of the module.
 fn application_codes(tokens: &[Token]) -> Vec<(usize, String)> {
     let tests = tokens.windows(3).position(|three| {
@@ -463,6 +484,8 @@ src/codegen/client.rs | use super::super::method::Method; | codegen imports noth
 src/call/mod.rs | fn f() { todo!() } | todo! is not finished
 src/call/mod.rs | fn f() { unimplemented!["later"] } | unimplemented! is not finished
 src/lib.rs | fn f() { dbg!(1); } | dbg! is not finished
+src/call/mod.rs | fn f() { std::time::SystemTime::now(); } | this clock may jump
+src/objects/cleaner.rs | use std::time::UNIX_EPOCH; | this clock may jump
 src/call/mod.rs | #[path = "../client/mod.rs"] mod peer; | #[path]
 src/server/mod.rs | fn f() { Status::not_found("it") } | only applications use
 src/client/mod.rs | fn f() -> Code { crate::status::Code::Aborted } | only applications use
@@ -481,6 +504,7 @@ src/gateway/mod.rs | use axum::Router; use hyper::body; use crate::client::Chann
 src/codegen/mod.rs | use super::codegen::x; quote! { ::streamway::Status };
 src/client/mod.rs | use std::time::Instant; fn f() { Instant::now(); }
 src/client/reconnect.rs | use std::time::Instant; fn f(now: Instant) {}
+src/objects/upload.rs | use std::time::{SystemTime, UNIX_EPOCH};
 src/fuzz.rs | use crate::{codec, status};
 src/health.rs | fn f() { Status::not_found("it") }
 src/call/mod.rs | fn f() {} #[cfg(test)] mod tests { const CODE: Code = Code::Aborted; }

@@ -1,4 +1,5 @@
-//! Connections that break at every byte of a short call: it ends with the right answer or with a status, in time.
+//! Connections that break at every byte of a short call, and a disk that is slow: a call ends with the right answer or with a
+//! status, in time.
 
 use std::io;
 use std::sync::Arc;
@@ -8,11 +9,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use streamway::client::Config;
 use streamway::codec::RawMessage;
-use streamway::server::Server;
-use streamway::transport::Dialer;
+use streamway::objects::Images;
+use streamway::proto::OrderSearchParams;
+use streamway::proto::stream_service::{StreamServiceClient, StreamServiceServer};
+use streamway::server::{Drained, Server};
+use streamway::service::Streams;
+use streamway::store::folder::DataFolder;
+use streamway::store::{OrderStore, Page, PageBuilder, Rest, Search};
+use streamway::transport::{Dialer, in_process};
 use streamway::{Channel, Code, Status};
 use tokio::io::{DuplexStream, duplex};
-use tokio::time::{Instant, timeout};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::faulty::{Fault, Near, Plan, Way};
 use crate::raw::peer::Peer;
@@ -178,4 +186,113 @@ async fn calls_pass_one_byte_at_a_time_in_both_directions() {
         count += 1;
     }
     assert_eq!(count, 20_001);
+}
+
+/// A store whose disk takes its time for every page.
+#[derive(Clone, Default)]
+struct SlowDisk {
+    /// Reads that have begun and neither ended nor been dropped.
+    reading: Arc<AtomicUsize>,
+}
+
+/// Longer than a client may stall: that the disk is slow is not the client's fault.
+const READ: Duration = Duration::from_secs(90);
+
+/// More than a page.
+const ORDERS: i32 = 100;
+
+struct Reading<'a>(&'a AtomicUsize);
+
+impl<'a> Reading<'a> {
+    fn begin(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl OrderStore for SlowDisk {
+    async fn page(&self, search: Search, rows: usize) -> Result<Page, Status> {
+        let _reading = Reading::begin(&self.reading);
+        sleep(READ).await;
+        let mut page = PageBuilder::new(rows);
+        let mut last = search.after.unwrap_or_default();
+        while last < ORDERS && !page.is_full() {
+            last += 1;
+            page.push(last, b"number", b"2026-01-01 00:00:00")
+                .expect("an order");
+        }
+        let rest = match last < ORDERS {
+            true => Rest::After(last),
+            false => Rest::Nothing,
+        };
+        Ok(page.finish(rest).expect("text"))
+    }
+
+    async fn count(&self) -> Result<u64, Status> {
+        Ok(ORDERS as u64)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_export_from_a_slow_disk_is_whole_and_its_read_ends_with_the_call() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let folder = DataFolder::open(dir.path()).expect("free");
+    let images = Images::open(&folder, 0).expect("made");
+    let disk = SlowDisk::default();
+    let service = StreamServiceServer::new(Streams::new(disk.clone(), images));
+    let (reach, listener) = in_process();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = tokio::spawn(async move {
+        let stopped = async move { drop(stopped.await) };
+        Server::new()
+            .add_service(service)
+            .serve(listener, stopped)
+            .await
+    });
+    let channel = Channel::in_process(reach, Config::default());
+    let client = StreamServiceClient::new(channel);
+    let export = || client.order_list(OrderSearchParams::default());
+    let reading = async || {
+        // Whatever a call holds is free by then.
+        sleep(Duration::from_millis(100)).await;
+        disk.reading.load(Ordering::Relaxed)
+    };
+
+    let mut orders = export().start().await.expect("served");
+    let mut ids = Vec::new();
+    while let Some(message) = orders.message().await.expect("slow, and nothing else") {
+        ids.push(message.order.expect("every message has one").id);
+    }
+    assert!(ids.iter().copied().eq(1..=ORDERS), "{ids:?}");
+
+    let began = Instant::now();
+    let late = async { export().timeout(DEADLINE).start().await?.message().await };
+    let status = late.await.expect_err("late");
+    assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
+    let took = began.elapsed();
+    assert!(took < DEADLINE + Duration::from_millis(50), "{took:?}");
+    assert_eq!(reading().await, 0, "after the deadline");
+
+    let cancelled = async { export().start().await?.message().await };
+    timeout(DEADLINE, cancelled).await.expect_err("slow");
+    assert_eq!(reading().await, 0, "after a cancel");
+
+    let waits = async { export().start().await?.message().await };
+    let drain = async {
+        sleep(DEADLINE).await;
+        assert_eq!(disk.reading.load(Ordering::Relaxed), 1);
+        stop.send(()).expect("it serves");
+    };
+    let (status, ()) = tokio::join!(waits, drain);
+    let status = status.expect_err("cut at the drain limit");
+    assert_eq!(status.code(), Code::Unavailable, "{status}");
+    assert_eq!(reading().await, 0, "after the drain");
+    let drained = serving.await.expect("no panic").expect("legal services");
+    assert_eq!(drained, Drained::Cut);
 }

@@ -41,8 +41,6 @@ pub(super) async fn serve(
     backend: Arc<Backend>,
     draining: CancellationToken,
 ) {
-    // Answers are written whole; waiting for more would only add latency. Fails when the client is gone already.
-    let _ = socket.set_nodelay(true);
     let begun = tokio::select! {
         biased;
         () = draining.cancelled() => return,

@@ -32,7 +32,7 @@ use self::calls::Backend;
 use crate::client::{AddressError, Channel, Config};
 use crate::proto::stream_service::StreamServiceClient;
 use crate::server::Drained;
-use crate::transport::{AcceptFailures, ClientTls, InProcess};
+use crate::transport::{AcceptFailures, ClientTls, InProcess, Listener};
 
 pub use self::router::ROUTES;
 
@@ -119,7 +119,7 @@ impl Front {
 
     async fn accept(
         &self,
-        listener: TcpListener,
+        mut listener: TcpListener,
         shutdown: impl Future<Output = ()>,
         draining: &CancellationToken,
         connections: &mut JoinSet<()>,
@@ -131,7 +131,9 @@ impl Front {
             let next = async {
                 let permit = Arc::clone(&room).acquire_owned().await;
                 let permit = permit.expect("never closed");
-                listener.accept().await.map(|(socket, _)| (socket, permit))
+                // With the options of every server's socket: the kernel takes little that is not sent.
+                let accepted = Listener::accept(&mut listener).await;
+                accepted.map(|(socket, _)| (socket, permit))
             };
             let accepted = tokio::select! {
                 biased;

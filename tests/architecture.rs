@@ -164,6 +164,19 @@ fn every_known_attack_names_limits_and_tests_that_exist() {
     assert!(found.is_empty(), "\n{}\n", found.join("\n"));
 }
 
+#[test]
+fn every_term_of_the_memory_bound_names_tests_that_exist() {
+    let page = text("docs/operations.md");
+    let (_, memory) = page.split_once("## Memory").expect("a section");
+    let (memory, _) = memory.split_once("\n## ").expect("and one behind it");
+    let (_, there) = sources_and_tests();
+    // No limit has a name as long as a sentence.
+    let tests = quoted(memory).filter(|name| name.matches('_').count() > 4);
+    let (found, missing): (Vec<_>, Vec<_>) = tests.partition(|name| there.contains(*name));
+    assert!(found.len() > 8, "only {found:?}");
+    assert!(missing.is_empty(), "there is no {missing:?}");
+}
+
 /// Every source, and the name of every test.
 fn sources_and_tests() -> (Vec<String>, HashSet<String>) {
     let sources: Vec<String> = ["src", "tests"]

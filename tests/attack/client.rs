@@ -110,11 +110,21 @@ impl Seen {
         input: &mut Input<Io>,
         stream: u32,
     ) -> Answer {
+        self.answer_within(input, stream, LONG).await
+    }
+
+    /// The same of what takes long.
+    pub(crate) async fn answer_within<Io: AsyncRead + Unpin>(
+        &mut self,
+        input: &mut Input<Io>,
+        stream: u32,
+        limit: Duration,
+    ) -> Answer {
         let answered = self.read_until(input, |seen| {
             let answer = seen.answers.get(&stream);
             answer.is_some_and(|answer| answer.ended || answer.reset.is_some())
         });
-        let answered = timeout(LONG, answered).await;
+        let answered = timeout(limit, answered).await;
         assert_eq!(answered, Ok(true), "stream {stream}: {:?}", self.goaway);
         self.answers.remove(&stream).expect("just seen")
     }

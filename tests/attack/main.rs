@@ -11,9 +11,12 @@ mod canary;
 mod certificates;
 mod client;
 mod floods;
+mod held;
+mod http;
 mod lies;
 mod logs;
 mod malformed;
+mod paced;
 #[path = "../raw/mod.rs"]
 mod raw;
 mod resets;
@@ -24,3 +27,5 @@ mod small;
 #[path = "../interop/support.rs"]
 #[allow(dead_code, reason = "tests/interop uses all of it")]
 mod support;
+mod uploads;
+mod work;

@@ -37,6 +37,13 @@ pub(crate) struct Attacked {
     started: Instant,
 }
 
+/// Its HTTP front, which has a canary of its own.
+pub(crate) struct Front {
+    /// Host and port.
+    pub(crate) addr: String,
+    canary: Canary,
+}
+
 /// What a process has taken so far.
 #[derive(Clone, Copy, Debug)]
 struct Cost {
@@ -132,9 +139,21 @@ impl Attacked {
         }
     }
 
+    /// The front of a server that was started with one.
+    pub(crate) fn front(&self) -> Front {
+        let addr = self.running.said("HTTP    http://");
+        let addr = addr.split_once('/').expect("a URL").0.to_owned();
+        let canary = Canary::start_http(&addr);
+        Front { addr, canary }
+    }
+
     pub(crate) fn port(&self) -> u16 {
-        let port = self.addr.rsplit_once(':').expect("host and port").1;
-        port.parse().expect("a number")
+        port(&self.addr)
+    }
+
+    /// What belongs to the server, and nothing else.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// What is stored.
@@ -196,7 +215,7 @@ impl Attacked {
             song.calls,
             song.slowest.as_millis(),
         );
-        assert!(song.calls > 0);
+        song.assert_undisturbed();
         assert!(growth <= price.growth_kib, "{attack}: RSS +{growth} KiB");
         assert!(cpu <= price.cpu, "{attack}: {cpu:?} of CPU");
     }
@@ -208,6 +227,23 @@ impl Attacked {
     }
 }
 
+impl Front {
+    pub(crate) fn port(&self) -> u16 {
+        port(&self.addr)
+    }
+
+    /// Stops its canary, which has noticed nothing, and says so for the figure.
+    pub(crate) fn held(self) -> String {
+        let song = self.canary.stop();
+        song.assert_undisturbed();
+        format!(
+            "; {} calls over HTTP, the slowest {} ms",
+            song.calls,
+            song.slowest.as_millis()
+        )
+    }
+}
+
 impl Cost {
     fn of(running: &Running) -> Self {
         Self {
@@ -215,4 +251,9 @@ impl Cost {
             cpu: running.cpu(),
         }
     }
+}
+
+fn port(addr: &str) -> u16 {
+    let port = addr.rsplit_once(':').expect("host and port").1;
+    port.parse().expect("a number")
 }

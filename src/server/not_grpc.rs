@@ -48,23 +48,23 @@ pub(super) fn answer(
         if bodiless {
             return;
         }
-        if timeout(PATIENCE, room(&mut stream, text.len()))
-            .await
-            .is_ok()
-        {
-            let _ = stream.send_data(Bytes::from_static(text.as_bytes()), true);
-        } else {
+        if timeout(PATIENCE, write(&mut stream, text)).await.is_err() {
             // What h2 holds for a peer without a window, it holds for ever.
             stream.send_reset(Reason::CANCEL);
         }
     })
 }
 
-/// Waits until the peer takes so many bytes, or has left.
-async fn room(stream: &mut SendStream<Bytes>, bytes: usize) {
-    stream.reserve_capacity(bytes);
-    while stream.capacity() < bytes {
-        if !matches!(poll_fn(|cx| stream.poll_capacity(cx)).await, Some(Ok(1..))) {
+/// Writes the text as the peer's window takes it, until the peer has left.
+async fn write(stream: &mut SendStream<Bytes>, text: &'static str) {
+    let mut rest = Bytes::from_static(text.as_bytes());
+    while !rest.is_empty() {
+        stream.reserve_capacity(rest.len());
+        let Some(Ok(room)) = poll_fn(|cx| stream.poll_capacity(cx)).await else {
+            return;
+        };
+        let part = rest.split_to(room.min(rest.len()));
+        if stream.send_data(part, rest.is_empty()).is_err() {
             return;
         }
     }

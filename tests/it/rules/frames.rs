@@ -289,6 +289,28 @@ async fn an_answer_to_head_has_no_body() {
     }
 }
 
+/// RFC 9113, section 6.9: no more than the window takes, and what it takes at once.
+#[tokio::test]
+async fn an_answer_to_what_is_no_grpc_comes_as_the_window_takes_it() {
+    let (_served, mut peer) = connect(&[(setting::INITIAL_WINDOW_SIZE, 1)]).await;
+    let mut headers = head("/t.T/Echo");
+    headers[0].1 = "GET";
+    let request = Frame::headers(1, &headers).end_stream();
+    peer.send(&request).await.expect("open");
+    let mut text = Vec::new();
+    for window in [1, 10, 1000] {
+        let part = timeout(LONG, peer.next_of(kind::DATA)).await;
+        let part = part.expect("in time").expect("a part of the text");
+        assert!(part.payload.len() <= window, "{}", part.payload.len());
+        assert_eq!(part.is_end_stream(), window == 1000);
+        text.extend_from_slice(&part.payload);
+        let next = Frame::window_update(1, if window == 1 { 10 } else { 1000 });
+        peer.send(&next).await.expect("open");
+    }
+    let text = String::from_utf8(text).expect("UTF-8");
+    assert!(text.contains("speaks gRPC"), "{text}");
+}
+
 /// As when the deadlines of many calls pass together.
 #[tokio::test]
 async fn a_client_that_gives_up_on_many_calls_at_once_keeps_its_connection() {

@@ -60,6 +60,20 @@ const WALL_CLOCK_WORDS: [&str; 2] = ["SystemTime", "UNIX_EPOCH"];
 /// A file with more than this holds more than one concept.
 const MAX_LINES: usize = 600;
 
+/// What is larger was not written by hand: the largest is Cargo.lock.
+const MAX_FILE_BYTES: u64 = 128 * 1024;
+
+/// What .gitignore names, and git's own.
+const NO_SOURCES: [&str; 7] = [
+    "./.git",
+    "./target",
+    "./benches/peers/target",
+    "./fuzz/target",
+    "./fuzz/corpus",
+    "./fuzz/artifacts",
+    "./streamway-data",
+];
+
 #[test]
 fn every_source_keeps_to_the_rules() {
     let root = Root::read(&text("src/lib.rs"));
@@ -73,6 +87,20 @@ fn every_source_keeps_to_the_rules() {
         .flat_map(|file| root.breaches(file, &text(file)))
         .collect();
     assert!(found.is_empty(), "\n{}\n", found.join("\n"));
+}
+
+/// Such as what a debugger has left behind.
+#[test]
+fn no_large_file_is_among_the_sources() {
+    let is_source = |path: &str| !NO_SOURCES.iter().any(|folder| path.starts_with(folder));
+    let files = files(".", &is_source);
+    assert!(files.contains(&"./src/lib.rs".to_owned()), "{files:?}");
+    let large = |file: &&String| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        fs::metadata(path).expect("it was listed").len() > MAX_FILE_BYTES
+    };
+    let found: Vec<_> = files.iter().filter(large).collect();
+    assert!(found.is_empty(), "{found:?}");
 }
 
 #[test]
@@ -431,24 +459,29 @@ fn sans_io(module: &[String]) -> bool {
 
 /// Every `.rs` file below `folder`, by its path from the package's root; none when there is no such folder.
 fn rust_files(folder: &str) -> Vec<String> {
+    let mut files = files(folder, &|_| true);
+    files.retain(|file| file.ends_with(".rs"));
+    files
+}
+
+/// Every file below `folder` but for the folders that are not to be entered.
+fn files(folder: &str, enter: &dyn Fn(&str) -> bool) -> Vec<String> {
     let Ok(entries) = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)) else {
         return Vec::new();
     };
-    let mut files = Vec::new();
+    let mut found = Vec::new();
     for entry in entries {
         let entry = entry.expect("a readable folder");
-        let path = format!(
-            "{folder}/{}",
-            entry.file_name().to_str().expect("a plain name")
-        );
-        if entry.file_type().expect("a readable folder").is_dir() {
-            files.extend(rust_files(&path));
-        } else if path.ends_with(".rs") {
-            files.push(path);
+        let name = entry.file_name();
+        let path = format!("{folder}/{}", name.to_str().expect("a plain name"));
+        match entry.file_type().expect("a readable folder").is_dir() {
+            true if enter(&path) => found.extend(files(&path, enter)),
+            true => {}
+            false => found.push(path),
         }
     }
-    files.sort();
-    files
+    found.sort();
+    found
 }
 
 fn text(file: &str) -> String {

@@ -12,6 +12,7 @@
 //!   any ── reset, lost connection, dropped handler ──────────────▲
 //! ```
 
+mod driver;
 mod link;
 mod outgoing;
 mod recv;
@@ -20,6 +21,7 @@ mod room;
 mod send;
 mod watched;
 
+use self::driver::Driver;
 pub(crate) use self::link::Link;
 pub(crate) use self::outgoing::Outgoing;
 pub(crate) use self::recv::Inbound;

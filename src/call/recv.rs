@@ -255,7 +255,14 @@ impl<T: Codec> Streaming<T> {
             }
             let more = {
                 let _awaiting = self.shared.await_client();
-                poll_fn(|cx| self.inbound.poll_more(cx)).await?
+                poll_fn(|cx| {
+                    let more = self.inbound.poll_more(cx);
+                    if more.is_pending() {
+                        self.shared.respond().driver().reads(cx);
+                    }
+                    more
+                })
+                .await?
             };
             if !more {
                 return Ok(None);

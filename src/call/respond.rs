@@ -10,7 +10,7 @@ use h2::server::SendResponse;
 use h2::{Reason, SendStream};
 use http::StatusCode;
 
-use super::{Compression, Outgoing, status_of};
+use super::{Compression, Driver, Outgoing, status_of};
 use crate::codec::compression::AcceptEncoding;
 use crate::codec::{Codec, Encoding, MessageLimits};
 use crate::metadata::{Metadata, header_list_bytes};
@@ -21,6 +21,7 @@ use crate::status::{Code, Status, wire};
 #[derive(Debug)]
 pub(crate) struct Respond {
     state: State,
+    driver: Driver,
     outgoing: Outgoing,
     content_type: ContentType,
     /// What the client reads.
@@ -59,6 +60,7 @@ impl Respond {
     ) -> Self {
         Self {
             state: State::Idle(respond),
+            driver: Driver::default(),
             outgoing: Outgoing::new(limits),
             content_type,
             accept,
@@ -150,6 +152,10 @@ impl Respond {
         Ok(())
     }
 
+    pub(crate) fn driver(&mut self) -> &mut Driver {
+        &mut self.driver
+    }
+
     /// Sends one message, or waits for room.
     pub(crate) fn poll_send<T: Codec>(
         &mut self,
@@ -162,8 +168,12 @@ impl Respond {
         if self.outgoing.is_full() {
             self.push()?;
             if self.outgoing.poll_room(cx).is_pending() {
+                self.driver.sends(cx);
                 return Poll::Pending;
             }
+        }
+        if self.outgoing.is_empty() {
+            self.driver.sends(cx);
         }
         let encoding = match self.compression {
             Compression::On => self.encoding,
@@ -172,6 +182,7 @@ impl Respond {
         if let Err(error) = self.outgoing.encode(message, encoding) {
             let status = Status::from(error);
             self.failure = Some(status.clone());
+            self.driver.sends(cx);
             return Poll::Ready(Err(status));
         }
         if let State::Idle(_) = self.state {
@@ -189,6 +200,11 @@ impl Respond {
     pub(crate) fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<Status> {
         if let Some(failure) = &self.failure {
             return Poll::Ready(failure.clone());
+        }
+        // An error has a reason, which is asked for below.
+        if self.driver.may_rely() && self.push().is_ok() && self.outgoing.is_empty() {
+            self.driver.relies();
+            return Poll::Pending;
         }
         self.poll_client(cx)
     }
@@ -224,6 +240,7 @@ impl Respond {
         let outcome = outcome.and(self.failure.take().map_or(Ok(()), Err));
         self.code = outcome.as_ref().map_or_else(Status::code, |()| Code::Ok);
         let cut = self.outgoing.is_cut();
+        self.driver.rests();
         self.outgoing.close();
         let trailers = wire::to_trailers_within(
             self.max_metadata_bytes,

@@ -109,6 +109,7 @@ impl Runner {
         timer: Pin<&mut CallTimer>,
         cx: &mut Context<'_>,
     ) -> Poll<Ended> {
+        self.shared.respond().driver().polls(cx);
         match catch_unwind(AssertUnwindSafe(|| handler.poll(cx))) {
             Ok(Poll::Ready(outcome)) => return Poll::Ready(Ended::Handler(outcome)),
             Ok(Poll::Pending) => {}

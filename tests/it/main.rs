@@ -7,6 +7,7 @@
 //! - `drain`: connections that were told to go, whatever their clients do
 //! - `faults`: connections that break at every byte of a call, on `faulty` streams
 //! - `gateway`: the HTTP front, seen by a raw HTTP client
+//! - `handlers`: handlers that do more than read and answer in their own task
 //! - `health`: health checking, as a load balancer sees it
 //! - `peers`: our client against servers that misbehave
 //! - `piped`: our server on pipes in memory, for a clock that does not wait
@@ -31,6 +32,7 @@ mod faults;
 mod faulty;
 #[cfg(feature = "app")]
 mod gateway;
+mod handlers;
 mod health;
 mod peers;
 mod piped;

@@ -39,7 +39,8 @@ pub(crate) struct Fixture {
     pub(crate) dropped: Arc<Notify>,
 }
 
-struct OnDrop(Arc<Notify>);
+/// Tells when it is dropped.
+pub(crate) struct OnDrop(pub(crate) Arc<Notify>);
 
 impl Drop for OnDrop {
     fn drop(&mut self) {

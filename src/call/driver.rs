@@ -50,7 +50,6 @@ impl Driver {
     }
 
     /// Whoever polls in `cx` has sent something: if that is not the driver, it is to come and hand it over.
-    #[inline]
     pub(crate) fn sends(&self, cx: &Context<'_>) {
         if !self.is(cx) {
             self.wake();

@@ -15,6 +15,7 @@
 mod driver;
 mod link;
 mod outgoing;
+mod pace;
 mod recv;
 mod respond;
 mod room;

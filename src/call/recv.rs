@@ -6,6 +6,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::marker::PhantomData;
+use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -14,6 +15,7 @@ use h2::RecvStream;
 use http::HeaderMap;
 
 use super::Shared;
+use super::pace::Pace;
 use super::room::{Room, Taken};
 use crate::codec::compression::decompress;
 use crate::codec::frame::FrameDecoder;
@@ -38,6 +40,8 @@ pub(crate) struct Inbound {
     /// Bytes taken from h2 whose window credit was not given back.
     uncredited: usize,
     compressed: bool,
+    /// What the last payload was when it was unfolded.
+    unfolded: usize,
     /// The peer has ended the body.
     ended: bool,
     messages: u64,
@@ -60,6 +64,7 @@ impl Inbound {
             status_of,
             uncredited: 0,
             compressed: false,
+            unfolded: 0,
             ended: false,
             messages: 0,
             bytes: 0,
@@ -79,11 +84,13 @@ impl Inbound {
             self.compressed = compressed;
             let message = match compressed {
                 false => decode(payload),
-                true => decode(Payload::from(&plain(
-                    payload,
-                    self.encoding,
-                    self.max_recv_bytes,
-                )?)),
+                true => {
+                    // Until it is known: a bomb is as much work.
+                    self.unfolded = self.max_recv_bytes;
+                    let plain = plain(payload, self.encoding, self.max_recv_bytes)?;
+                    self.unfolded = plain.len();
+                    decode(Payload::from(&plain))
+                }
             };
             // statuscodes.md: INTERNAL on both sides.
             message.map_err(|error| Status::internal(error.to_string()))
@@ -140,6 +147,19 @@ impl Inbound {
     /// Whether the last payload came compressed.
     pub(crate) fn compressed(&self) -> bool {
         self.compressed
+    }
+
+    /// Whether payloads may come compressed.
+    fn may_unfold(&self) -> bool {
+        self.encoding != Encoding::Identity
+    }
+
+    /// How large a payload was that came compressed, once.
+    fn take_unfolded(&mut self) -> Option<usize> {
+        match mem::take(&mut self.unfolded) {
+            0 => None,
+            bytes => Some(bytes),
+        }
     }
 
     fn give_credit(&mut self) {
@@ -249,7 +269,7 @@ impl<T: Codec> Streaming<T> {
         mut decode: impl FnMut(Payload<'_>) -> Result<M, DecodeError>,
     ) -> Result<Option<M>, Status> {
         loop {
-            if let Some(message) = self.inbound.next_message(&mut decode)? {
+            if let Some(message) = self.read(&mut decode).await? {
                 self.shared.was_compressed(self.inbound.compressed());
                 return Ok(Some(message));
             }
@@ -273,6 +293,19 @@ impl<T: Codec> Streaming<T> {
 }
 
 impl<T> Streaming<T> {
+    /// The next message of what has come.
+    async fn read<M>(&mut self, decode: impl Decode<M>) -> Result<Option<M>, Status> {
+        if !self.inbound.may_unfold() {
+            return self.inbound.next_message(decode);
+        }
+        let pace = Pace::wait().await;
+        let read = self.inbound.next_message(decode);
+        if let Some(bytes) = self.inbound.take_unfolded() {
+            pace.unfolded(bytes);
+        }
+        read
+    }
+
     fn count(&self) {
         self.shared
             .count_received(self.inbound.messages, self.inbound.bytes);

@@ -31,7 +31,7 @@ fn gzip(plain: &[u8]) -> Vec<u8> {
 /// Sends messages of 4 KiB that unfold to `plain`, 4 MiB: many calls at once, on four connections.
 async fn unfold(attack: &str, plain: &[u8]) {
     const CONNECTIONS: usize = 4;
-    const CALLS: usize = 25;
+    const CALLS: usize = 50;
     let wire = message(1, &gzip(plain));
     let attacked = Attacked::start(&[]);
     let frames: Vec<_> = (0..CALLS)
@@ -78,6 +78,18 @@ async fn messages_that_unfold_keep_nobody_waiting() {
     prost::encoding::encode_varint(u64::from(rest), &mut plain);
     plain.resize(plain.len() + rest as usize, 0);
     unfold("messages that unfold", &plain).await;
+}
+
+/// Fields of two bytes that nobody knows, as many as a message may have: 25 ms of a core for each message.
+#[tokio::test]
+async fn messages_that_unfold_to_millions_of_fields_keep_nobody_waiting() {
+    let field = [0x78, 0];
+    let plain: Vec<u8> = field
+        .into_iter()
+        .cycle()
+        .take(LIMIT as usize - 16)
+        .collect();
+    unfold("messages that unfold to millions of fields", &plain).await;
 }
 
 /// A client that opens the windows of all its calls with one frame, by a byte: each sends a frame for it.

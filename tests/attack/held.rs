@@ -57,20 +57,6 @@ async fn send_by_and_by(peer: &mut Paced, frames: &[Frame]) {
     }
 }
 
-/// Waits until the server takes no more memory, and returns how much it has taken, in KiB.
-async fn settled_kib(attacked: &Attacked) -> usize {
-    let mut last = 0;
-    for _ in 0..40 {
-        sleep(Duration::from_millis(250)).await;
-        let now = attacked.growth_kib();
-        if now <= last {
-            break;
-        }
-        last = now;
-    }
-    last as usize
-}
-
 /// So many, at so much each, in KiB: what they may cost, and that they did cost some of it, or it was no attack.
 fn price(held: usize, count: usize, each_kib: usize) -> Price {
     let most = count * each_kib;
@@ -131,7 +117,7 @@ async fn metadata_that_are_packed_cost_three_times_what_they_count_once_as_heade
         let calls: Vec<_> = std::iter::once(head(0, &enters)).chain(calls).collect();
         send_by_and_by(peer, &calls).await;
     }
-    let as_headers = settled_kib(&attacked).await;
+    let as_headers = attacked.settled_kib().await;
     for peer in &mut peers {
         // Without what only a head may have: `:method`, `:scheme`, `:path`.
         let trailers = |n| Frame::block(stream(n), refers[3..].to_vec());
@@ -140,7 +126,7 @@ async fn metadata_that_are_packed_cost_three_times_what_they_count_once_as_heade
         // The handler would read them: it has the first answer to give, and then waits for what comes behind this.
         send_by_and_by(peer, &trailers).await;
     }
-    let both = settled_kib(&attacked).await;
+    let both = attacked.settled_kib().await;
     let calls = CONNECTIONS * CALLS;
     let figure = format_args!(
         "{calls} blocks of {} bytes that count 16 KiB, {} KiB each; {} with trailers",
@@ -169,7 +155,7 @@ async fn answers_that_nobody_takes_of_calls_that_have_ended_cost_what_a_call_may
                 .await;
         }
     }
-    let held = settled_kib(&attacked).await;
+    let held = attacked.settled_kib().await;
     let calls = CONNECTIONS * CALLS;
     let figure = format_args!("{calls} calls, {} KiB each", held / calls);
     let price = price(held, calls, STATE_KIB + SENDS_KIB);
@@ -189,7 +175,7 @@ async fn messages_that_are_not_whole_cost_what_has_come() {
             peer.send(stream(n), &most[..most.len() - 1]).await;
         }
     }
-    let held = settled_kib(&attacked).await;
+    let held = attacked.settled_kib().await;
     let calls = CONNECTIONS * CALLS;
     let figure = format_args!(
         "{calls} calls with all but a byte of 64 KiB, {} KiB each",
@@ -216,7 +202,7 @@ async fn large_messages_that_are_not_whole_cost_the_room_that_there_is_for_them(
             refused += usize::from(!taken);
         }
     }
-    let held = settled_kib(&attacked).await;
+    let held = attacked.settled_kib().await;
     let figure = format_args!(
         "{CALLS} calls with all but a byte of 4 MiB, {refused} refused, {} MiB held",
         held / 1024
@@ -247,7 +233,7 @@ async fn a_window_that_nobody_reads_costs_what_it_holds() {
             peer.send(stream(n), &rest).await;
         }
     }
-    let held = settled_kib(&attacked).await;
+    let held = attacked.settled_kib().await;
     let figure = format_args!("{CONNECTIONS} connections, {} KiB each", held / CONNECTIONS);
     let each = WINDOW_KIB + CONNECTION_KIB + CALLS * (STATE_KIB + SENDS_KIB);
     attacked.held(
@@ -272,7 +258,7 @@ async fn frames_of_a_byte_on_many_connections_cost_their_budget_each() {
             peer.peer.send_all(&vec![byte; count]).await.expect("open");
         }
     }
-    let held = settled_kib(&attacked).await;
+    let held = attacked.settled_kib().await;
     // One that goes on is sent away.
     let peer = peers.pop().expect("there are some");
     let flooded = flood(peer.peer, Pace::Burst, 1000, |_| {

@@ -10,6 +10,7 @@ use tokio::time::{sleep, timeout};
 use crate::client::LONG;
 use crate::held::BESIDE_KIB;
 use crate::server::{Attacked, Front, Price};
+use crate::silence::trickle;
 use crate::slow::unsent_kib;
 
 /// How long a connection may live that does not finish the header of a request.
@@ -61,33 +62,9 @@ async fn to_the_end(socket: &mut TcpStream) -> String {
     String::from_utf8_lossy(&heard).into_owned()
 }
 
-/// Says `first` and then a byte of `rest` each second; how long the connection lived, and what was answered.
-async fn trickle(front: &Front, first: &str, rest: &[u8]) -> (Duration, String) {
-    let mut socket = connect(front).await;
-    let started = Instant::now();
-    socket.write_all(first.as_bytes()).await.expect("open");
-    let mut heard = Vec::new();
-    let (mut input, mut output) = socket.split();
-    let write = async {
-        for byte in rest {
-            sleep(Duration::from_secs(1)).await;
-            // Fails when the front has ended it, which the reader sees too.
-            let _ = output.write_all(&[*byte]).await;
-        }
-        std::future::pending::<()>().await;
-    };
-    tokio::select! {
-        _ = input.read_to_end(&mut heard) => {}
-        () = write => {}
-        () = sleep(LONG) => {}
-    }
-    let heard = String::from_utf8_lossy(&heard).into_owned();
-    (started.elapsed(), heard)
-}
-
 async fn is_gone(attack: &str, first: &str, rest: &[u8]) {
     let (attacked, front) = start(&[]);
-    let (lived, heard) = trickle(&front, first, rest).await;
+    let (lived, heard) = trickle(connect(&front).await, first.as_bytes(), rest).await;
     let figure = format!("closed after {:.1} s{}", lived.as_secs_f64(), front.held());
     attacked.held(attack, figure, Price::default());
     assert!((FIVE_SECONDS..GONE).contains(&lived), "{lived:?}: {heard}");
@@ -117,11 +94,11 @@ async fn a_client_of_the_front_that_says_nothing_more_is_gone() {
 async fn a_body_that_never_comes_is_not_waited_for() {
     let (attacked, front) = start(&[]);
     let head = "GET /testSumData HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\n";
-    let (lived, heard) = trickle(&front, head, &[b'a'; 20]).await;
+    let (lived, heard) = trickle(connect(&front).await, head.as_bytes(), &[b'a'; 20]).await;
     assert!(heard.starts_with("HTTP/1.1 200 "), "{heard}");
     // And one without a length.
     let chunked = head.replace("content-length: 1000", "transfer-encoding: chunked");
-    let (lived_too, heard) = trickle(&front, &chunked, &[b'a'; 20]).await;
+    let (lived_too, heard) = trickle(connect(&front).await, chunked.as_bytes(), &[b'a'; 20]).await;
     assert!(heard.starts_with("HTTP/1.1 413 "), "{heard}");
     let lived = lived.max(lived_too);
     let figure = format!("closed after {:.1} s{}", lived.as_secs_f64(), front.held());
@@ -230,17 +207,8 @@ async fn exports_over_http_that_nobody_reads_cost_little() {
         socket.write_all(EXPORT.as_bytes()).await.expect("open");
         sockets.push(socket);
     }
-    // Until nothing moves any more: what can be sent has been.
-    let mut queued = (0, 0);
-    for _ in 0..40 {
-        sleep(Duration::from_millis(250)).await;
-        let now = (unsent_kib(front.port()), attacked.growth_kib());
-        if now == queued {
-            break;
-        }
-        queued = now;
-    }
-    let (unsent, growth) = queued;
+    // What can be sent has been.
+    let (unsent, growth) = attacked.settled(|| unsent_kib(front.port())).await;
     let before = attacked.running.cpu();
     sleep(Duration::from_secs(2)).await;
     let spent = attacked.running.cpu().saturating_sub(before);

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::sleep;
 
 use crate::canary::Canary;
 use crate::certificates::Authority;
@@ -188,6 +189,25 @@ impl Attacked {
     pub(crate) fn growth_kib(&self) -> u64 {
         let now = self.running.memory_kib("VmRSS");
         now.saturating_sub(self.before().rss_kib)
+    }
+
+    /// Waits until neither its RSS nor the other figure moves any more, and returns both.
+    pub(crate) async fn settled(&self, other: impl Fn() -> u64) -> (u64, u64) {
+        let mut last = (other(), self.growth_kib());
+        for _ in 0..40 {
+            sleep(Duration::from_millis(250)).await;
+            let now = (other(), self.growth_kib());
+            if now == last {
+                break;
+            }
+            last = now;
+        }
+        last
+    }
+
+    /// Waits until it takes no more memory, and returns how much it has taken.
+    pub(crate) async fn settled_kib(&self) -> usize {
+        self.settled(|| 0).await.1 as usize
     }
 
     /// What it has cost so far is not the attack's.

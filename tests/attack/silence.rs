@@ -17,8 +17,12 @@ const GONE: Duration = Duration::from_secs(10);
 /// A limit of the server is five seconds. So much sooner would be another limit.
 const FIVE_SECONDS: Duration = Duration::from_millis(4900);
 
-/// Says `first`, then a byte of `rest` each second, until the server ends the connection: after how long it did.
-async fn trickle(mut socket: TcpStream, first: &[u8], rest: &[u8]) -> Duration {
+/// Says `first`, then a byte of `rest` each second, until the server ends the connection: after how long it did, and what it said.
+pub(crate) async fn trickle(
+    mut socket: TcpStream,
+    first: &[u8],
+    rest: &[u8],
+) -> (Duration, String) {
     let started = Instant::now();
     socket.write_all(first).await.expect("open");
     let (mut input, mut output) = socket.split();
@@ -37,11 +41,12 @@ async fn trickle(mut socket: TcpStream, first: &[u8], rest: &[u8]) -> Duration {
         () = write => {}
         () = sleep(LONG) => {}
     }
-    started.elapsed()
+    let heard = String::from_utf8_lossy(&heard).into_owned();
+    (started.elapsed(), heard)
 }
 
 async fn is_gone(attack: &str, attacked: &Attacked, first: &[u8], rest: &[u8]) {
-    let lived = trickle(attacked.socket().await, first, rest).await;
+    let (lived, _) = trickle(attacked.socket().await, first, rest).await;
     attacked.held(
         attack,
         format_args!("closed after {:.1} s", lived.as_secs_f64()),

@@ -101,16 +101,8 @@ async fn cost_little(attack: &str, window: u32) {
     attacked.begin_again();
     let before = kernel_kib();
     let peers = open_exports(&attacked, window).await;
-    // Until nothing moves any more: what can be sent has been.
-    let mut queued = (0, 0);
-    for _ in 0..40 {
-        sleep(Duration::from_millis(250)).await;
-        let now = (unsent_kib(attacked.port()), attacked.growth_kib());
-        if now == queued {
-            break;
-        }
-        queued = now;
-    }
+    // What can be sent has been.
+    attacked.settled(|| unsent_kib(attacked.port())).await;
     let started = attacked.running.cpu();
     sleep(WATCHED).await;
     let cpu = attacked.running.cpu().saturating_sub(started);

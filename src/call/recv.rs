@@ -6,7 +6,6 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::marker::PhantomData;
-use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -14,9 +13,8 @@ use bytes::Bytes;
 use h2::RecvStream;
 use http::HeaderMap;
 
-use super::Shared;
-use super::pace::Pace;
 use super::room::{Room, Taken};
+use super::{Shared, pace};
 use crate::codec::compression::decompress;
 use crate::codec::frame::FrameDecoder;
 use crate::codec::{Codec, DecodeError, Encoding, Payload, RawMessage};
@@ -40,8 +38,6 @@ pub(crate) struct Inbound {
     /// Bytes taken from h2 whose window credit was not given back.
     uncredited: usize,
     compressed: bool,
-    /// What the last payload was when it was unfolded.
-    unfolded: usize,
     /// The peer has ended the body.
     ended: bool,
     messages: u64,
@@ -64,7 +60,6 @@ impl Inbound {
             status_of,
             uncredited: 0,
             compressed: false,
-            unfolded: 0,
             ended: false,
             messages: 0,
             bytes: 0,
@@ -84,13 +79,11 @@ impl Inbound {
             self.compressed = compressed;
             let message = match compressed {
                 false => decode(payload),
-                true => {
-                    // Until it is known: a bomb is as much work.
-                    self.unfolded = self.max_recv_bytes;
-                    let plain = plain(payload, self.encoding, self.max_recv_bytes)?;
-                    self.unfolded = plain.len();
-                    decode(Payload::from(&plain))
-                }
+                true => decode(Payload::from(&plain(
+                    payload,
+                    self.encoding,
+                    self.max_recv_bytes,
+                )?)),
             };
             // statuscodes.md: INTERNAL on both sides.
             message.map_err(|error| Status::internal(error.to_string()))
@@ -149,17 +142,9 @@ impl Inbound {
         self.compressed
     }
 
-    /// Whether payloads may come compressed.
-    fn may_unfold(&self) -> bool {
-        self.encoding != Encoding::Identity
-    }
-
-    /// How large a payload was that came compressed, once.
-    fn take_unfolded(&mut self) -> Option<usize> {
-        match mem::take(&mut self.unfolded) {
-            0 => None,
-            bytes => Some(bytes),
-        }
+    /// Whether the next payload, which may not be there yet, is to be unfolded.
+    fn unfolds_next(&self) -> bool {
+        self.encoding != Encoding::Identity && self.frames.next_is_compressed()
     }
 
     fn give_credit(&mut self) {
@@ -192,7 +177,12 @@ fn plain(payload: Payload<'_>, encoding: Encoding, limit: usize) -> Result<Bytes
             "a message is flagged as compressed, but the call has no grpc-encoding",
         ));
     }
-    Ok(decompress(encoding, &payload.into_bytes(), limit)?)
+    let packed = payload.into_bytes();
+    let plain = decompress(encoding, &packed, limit);
+    // A bomb is as much work as what is taken.
+    let bytes = plain.as_ref().map_or(limit, Bytes::len);
+    pace::unfolded(bytes.max(packed.len()));
+    Ok(plain?)
 }
 
 /// The messages that a client streams to a handler.
@@ -269,7 +259,10 @@ impl<T: Codec> Streaming<T> {
         mut decode: impl FnMut(Payload<'_>) -> Result<M, DecodeError>,
     ) -> Result<Option<M>, Status> {
         loop {
-            if let Some(message) = self.read(&mut decode).await? {
+            if self.inbound.unfolds_next() {
+                pace::turn().await;
+            }
+            if let Some(message) = self.inbound.next_message(&mut decode)? {
                 self.shared.was_compressed(self.inbound.compressed());
                 return Ok(Some(message));
             }
@@ -293,19 +286,6 @@ impl<T: Codec> Streaming<T> {
 }
 
 impl<T> Streaming<T> {
-    /// The next message of what has come.
-    async fn read<M>(&mut self, decode: impl Decode<M>) -> Result<Option<M>, Status> {
-        if !self.inbound.may_unfold() {
-            return self.inbound.next_message(decode);
-        }
-        let pace = Pace::wait().await;
-        let read = self.inbound.next_message(decode);
-        if let Some(bytes) = self.inbound.take_unfolded() {
-            pace.unfolded(bytes);
-        }
-        read
-    }
-
     fn count(&self) {
         self.shared
             .count_received(self.inbound.messages, self.inbound.bytes);

@@ -167,6 +167,15 @@ impl FrameDecoder {
         }
     }
 
+    /// Whether the next frame, as far as its first byte has come, says that it is compressed.
+    pub(crate) fn next_is_compressed(&self) -> bool {
+        match self.state {
+            State::Payload { compressed, .. } => compressed,
+            State::Prefix => self.gathered.first().or(self.chunk.first()) == Some(&1),
+            State::Failed(_) => false,
+        }
+    }
+
     /// What the end of the stream means here.
     ///
     /// # Errors

@@ -28,11 +28,11 @@ fn gzip(plain: &[u8]) -> Vec<u8> {
     encoder.finish().expect("in memory")
 }
 
-/// Sends messages of 4 KiB that unfold to `plain`, 4 MiB: many calls at once, on four connections.
-async fn unfold(attack: &str, plain: &[u8]) {
+/// Sends `packed` on many calls at once, on four connections.
+async fn unfold(attack: &str, packed: &[u8]) {
     const CONNECTIONS: usize = 4;
     const CALLS: usize = 50;
-    let wire = message(1, &gzip(plain));
+    let wire = message(1, packed);
     let attacked = Attacked::start(&[]);
     let frames: Vec<_> = (0..CALLS)
         .flat_map(|n| {
@@ -62,7 +62,7 @@ async fn unfold(attack: &str, plain: &[u8]) {
     });
     join_all(calls).await;
     let figure = format_args!(
-        "{} times {} bytes for 4 MiB, answered in {} ms",
+        "{} times {} bytes, answered in {} ms",
         CONNECTIONS * CALLS,
         wire.len(),
         started.elapsed().as_millis()
@@ -77,7 +77,7 @@ async fn messages_that_unfold_keep_nobody_waiting() {
     let rest = LIMIT - 16;
     prost::encoding::encode_varint(u64::from(rest), &mut plain);
     plain.resize(plain.len() + rest as usize, 0);
-    unfold("messages that unfold", &plain).await;
+    unfold("messages that unfold", &gzip(&plain)).await;
 }
 
 /// Fields of two bytes that nobody knows, as many as a message may have: 25 ms of a core for each message.
@@ -89,7 +89,28 @@ async fn messages_that_unfold_to_millions_of_fields_keep_nobody_waiting() {
         .cycle()
         .take(LIMIT as usize - 16)
         .collect();
-    unfold("messages that unfold to millions of fields", &plain).await;
+    unfold("messages that unfold to millions of fields", &gzip(&plain)).await;
+}
+
+/// A DATA frame of blocks of RFC 1951 that hold nothing, of two kinds, and one of members without a byte.
+#[tokio::test]
+async fn messages_of_blocks_that_hold_nothing_keep_nobody_waiting() {
+    const BYTES: usize = 15 * 1024;
+    // Four blocks of fixed codes: a bit that says it is not the last, two for the kind, seven for the end.
+    let fixed = [0x02, 0x08, 0x20, 0x80, 0x00];
+    // A stored block of no bytes.
+    let stored = [0x00, 0x00, 0x00, 0xff, 0xff];
+    let last = [0x03, 0x00];
+    let header = &gzip(&[])[..10];
+    for (name, block) in [("fixed codes", fixed), ("no codes", stored)] {
+        let blocks = block.repeat(BYTES / block.len());
+        // CRC-32 and size of no bytes.
+        let packed = [header, &blocks, &last, &[0; 8]].concat();
+        unfold(&format!("blocks of {name} that hold nothing"), &packed).await;
+    }
+    let member = gzip(&[]);
+    let members = member.repeat(BYTES / member.len());
+    unfold("members that hold nothing", &members).await;
 }
 
 /// A client that opens the windows of all its calls with one frame, by a byte: each sends a frame for it.

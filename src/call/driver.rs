@@ -10,6 +10,8 @@ use std::task::{Context, Waker};
 pub(crate) struct Driver {
     /// How to wake it; known once it has polled the handler.
     waker: Option<Waker>,
+    /// It polls the handler now, and will look at what was sent.
+    polling: bool,
     reading: Reading,
 }
 
@@ -29,10 +31,17 @@ impl Driver {
     /// The driver is about to poll the handler.
     #[inline]
     pub(crate) fn polls(&mut self, cx: &Context<'_>) {
+        self.polling = true;
         self.reading = Reading::Elsewhere;
         if !self.is(cx) {
             self.waker = Some(cx.waker().clone());
         }
+    }
+
+    /// The handler was polled; the driver looks at what it sent.
+    #[inline]
+    pub(crate) fn polled(&mut self) {
+        self.polling = false;
     }
 
     /// Whoever polls in `cx` has been put off until there is DATA.
@@ -49,9 +58,10 @@ impl Driver {
         }
     }
 
-    /// Whoever polls in `cx` has sent something: if that is not the driver, it is to come and hand it over.
+    /// Whoever polls in `cx` has sent something: if that is not the handler, the driver is to come and hand it over. Its task
+    /// may poll other things beside it.
     pub(crate) fn sends(&self, cx: &Context<'_>) {
-        if !self.is(cx) {
+        if !(self.polling && self.is(cx)) {
             self.wake();
         }
     }
@@ -76,7 +86,8 @@ impl Driver {
         waker.is_some_and(|waker| waker.will_wake(cx.waker()))
     }
 
-    fn wake(&self) {
+    /// There is something to look at.
+    pub(crate) fn wake(&self) {
         if let Some(waker) = &self.waker {
             waker.wake_by_ref();
         }
@@ -147,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_driver_is_woken_for_what_others_send_and_not_for_what_it_sends() {
+    fn a_driver_is_woken_for_what_others_send_and_not_for_what_its_handler_sends() {
         let ((task, own), (_, other)) = (Task::new(), Task::new());
         let (own, other) = (&Context::from_waker(&own), &Context::from_waker(&other));
         let mut driver = Driver::default();
@@ -156,8 +167,11 @@ mod tests {
         assert_eq!(task.woken(), 0);
         driver.sends(other);
         assert_eq!(task.woken(), 1);
+        driver.polled();
+        driver.sends(own);
+        assert_eq!(task.woken(), 2, "beside the handler, in the same task");
         driver.rests();
         driver.sends(other);
-        assert_eq!(task.woken(), 1, "the call is over");
+        assert_eq!(task.woken(), 2, "the call is over");
     }
 }

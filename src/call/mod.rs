@@ -124,6 +124,9 @@ impl Call {
     /// handed to somebody else.
     pub fn cancelled(&self) -> impl Future<Output = ()> + Send + use<> {
         let token = self.0.ended.get_or_init(CancellationToken::new).clone();
+        if self.0.respond().is_closed() {
+            token.cancel();
+        }
         token.cancelled_owned()
     }
 
@@ -205,6 +208,18 @@ impl Shared {
         self.respond.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Ends the call, when it has not ended yet.
+    pub(crate) fn end(&self, outcome: Result<(), Status>) {
+        self.respond().end(outcome);
+        self.tell_ended();
+    }
+
+    fn tell_ended(&self) {
+        if let Some(token) = self.ended.get() {
+            token.cancel();
+        }
+    }
+
     fn was_compressed(&self, compressed: bool) {
         self.received
             .compressed
@@ -252,9 +267,7 @@ impl Drop for Awaiting<'_> {
 /// The last owner of a call is gone: it is over, however it ended.
 impl Drop for Shared {
     fn drop(&mut self) {
-        if let Some(token) = self.ended.get() {
-            token.cancel();
-        }
+        self.tell_ended();
         if let Some(place) = self.facts.place.take() {
             self.facts.link.leave(place);
         }

@@ -86,7 +86,10 @@ impl Respond {
         match self.check(&trailers) {
             Ok(()) => self.trailers = trailers,
             // Without them the call would seem to have succeeded.
-            Err(status) => self.failure = Some(status),
+            Err(status) => {
+                self.failure = Some(status);
+                self.driver.wake();
+            }
         }
     }
 
@@ -165,6 +168,9 @@ impl Respond {
         if let Some(failure) = &self.failure {
             return Poll::Ready(Err(failure.clone()));
         }
+        if self.is_closed() {
+            return Poll::Ready(Err(Status::cancelled("the call has ended")));
+        }
         if self.outgoing.is_full() {
             self.push()?;
             if self.outgoing.poll_room(cx).is_pending() {
@@ -198,6 +204,7 @@ impl Respond {
     ///
     /// Ready with the status to end with when the client has left or nothing more can be sent.
     pub(crate) fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<Status> {
+        self.driver.polled();
         if let Some(failure) = &self.failure {
             return Poll::Ready(failure.clone());
         }
@@ -211,6 +218,7 @@ impl Respond {
 
     /// Pending until everything that was sent is h2's; an error when the client has left.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        self.driver.polled();
         if self.outgoing.is_empty() {
             return Poll::Ready(Ok(()));
         }

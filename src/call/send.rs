@@ -31,7 +31,7 @@ impl<T: Codec> Sender<T> {
     ///
     /// # Errors
     /// RESOURCE_EXHAUSTED over the send limit: the call ends with it, and what was sent before still arrives.
-    /// CANCELLED when the client has left.
+    /// CANCELLED when the client has left, and when the call has ended without this sender.
     ///
     /// # Cancel safety
     /// A dropped future sent either the whole message or nothing of it.

@@ -62,7 +62,7 @@ impl Rpc {
     pub fn unimplemented(self) -> CallFuture {
         Box::pin(async move {
             let status = Status::unimplemented("the service does not have this method");
-            self.shared.respond().end(Err(status));
+            self.shared.end(Err(status));
         })
     }
 }
@@ -100,7 +100,7 @@ impl Runner {
             // What was not sent yet is of no use to the client any more.
             Ended::CutOff(status) => Err(status),
         };
-        self.shared.respond().end(outcome);
+        self.shared.end(outcome);
     }
 
     fn poll_handler(
@@ -147,10 +147,9 @@ enum Ended {
 
 impl Drop for Runner {
     fn drop(&mut self) {
-        // Without effect when the call has ended, as it usually has.
-        let mut respond = self.shared.respond();
-        if !respond.is_closed() {
-            respond.end(Err(self.shared.facts().link.cut_off()));
+        // Usually it has ended.
+        if !self.shared.respond().is_closed() {
+            self.shared.end(Err(self.shared.facts().link.cut_off()));
         }
     }
 }

@@ -3,17 +3,20 @@
 
 use std::future::{Future, pending, poll_fn};
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use bytes::Bytes;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use streamway::call::Compression;
 use streamway::client::{Requests, Responses};
-use streamway::codec::RawMessage;
+use streamway::codec::{Encoding, RawMessage};
 use streamway::server::{CallFuture, Config, Rpc, Server, Service};
-use streamway::{Channel, Method, MethodKind, Sender, Status, Streaming};
+use streamway::{Call, Channel, Code, Metadata, Method, MethodKind, Sender, Status, Streaming};
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::support::{LONG, OnDrop, Served, raw, serve};
@@ -21,17 +24,34 @@ use crate::support::{LONG, OnDrop, Served, raw, serve};
 /// Long enough for others to have their turn.
 const A_WHILE: Duration = Duration::from_millis(20);
 
+/// A message of which a few are more than a window of the driver's.
+static MANY: [u8; 10_000] = [1; 10_000];
+
 const ODD: Method = Method::new("/t.T/Odd", MethodKind::Bidi);
 
 type Ending = Pin<Box<dyn Future<Output = Result<(), Status>> + Send>>;
 
-type Handler = fn(Streaming<RawMessage>, Sender<RawMessage>) -> Ending;
+type Handler = fn(Call, Streaming<RawMessage>, Sender<RawMessage>) -> Ending;
 
 /// A service of one method.
-struct Odd {
-    handler: Handler,
-    /// Told when a handler is dropped.
-    dropped: Arc<Notify>,
+struct Odd(Arc<dyn Fn(Rpc) -> CallFuture + Send + Sync>);
+
+impl Odd {
+    /// Runs `handler`, and tells when it is dropped.
+    fn of(handler: Handler, dropped: &Arc<Notify>) -> Self {
+        let dropped = Arc::clone(dropped);
+        Self(Arc::new(move |rpc| {
+            let dropped = Arc::clone(&dropped);
+            Box::pin(async move {
+                let (call, rx, tx, runner) = rpc.open();
+                let handler = async move {
+                    let _on_drop = OnDrop(dropped);
+                    handler(call, rx, tx).await
+                };
+                runner.run(handler).await;
+            })
+        }))
+    }
 }
 
 impl Service for Odd {
@@ -40,15 +60,7 @@ impl Service for Odd {
     }
 
     fn call(&self, _: usize, rpc: Rpc) -> CallFuture {
-        let (handler, dropped) = (self.handler, Arc::clone(&self.dropped));
-        Box::pin(async move {
-            let (_call, rx, tx, runner) = rpc.open();
-            let handler = async move {
-                let _on_drop = OnDrop(dropped);
-                handler(rx, tx).await
-            };
-            runner.run(handler).await;
-        })
+        (self.0)(rpc)
     }
 }
 
@@ -71,7 +83,7 @@ async fn answer(rx: &mut Streaming<RawMessage>, tx: &mut Sender<RawMessage>) -> 
 }
 
 /// Holds a message that it has begun to wait for, and waits for something else.
-fn holds(mut rx: Streaming<RawMessage>, mut tx: Sender<RawMessage>) -> Ending {
+fn holds(_: Call, mut rx: Streaming<RawMessage>, mut tx: Sender<RawMessage>) -> Ending {
     Box::pin(async move {
         answer(&mut rx, &mut tx).await?;
         let mut message = pin!(rx.message());
@@ -81,7 +93,7 @@ fn holds(mut rx: Streaming<RawMessage>, mut tx: Sender<RawMessage>) -> Ending {
 }
 
 /// The same, and is polled again for another reason in between.
-fn holds_and_wakes(mut rx: Streaming<RawMessage>, mut tx: Sender<RawMessage>) -> Ending {
+fn holds_and_wakes(_: Call, mut rx: Streaming<RawMessage>, mut tx: Sender<RawMessage>) -> Ending {
     Box::pin(async move {
         answer(&mut rx, &mut tx).await?;
         let mut message = pin!(rx.message());
@@ -94,7 +106,7 @@ fn holds_and_wakes(mut rx: Streaming<RawMessage>, mut tx: Sender<RawMessage>) ->
 }
 
 /// Gives a message up that it has begun to wait for.
-fn gives_up(mut rx: Streaming<RawMessage>, mut tx: Sender<RawMessage>) -> Ending {
+fn gives_up(_: Call, mut rx: Streaming<RawMessage>, mut tx: Sender<RawMessage>) -> Ending {
     Box::pin(async move {
         answer(&mut rx, &mut tx).await?;
         once(pin!(rx.message())).await;
@@ -103,7 +115,7 @@ fn gives_up(mut rx: Streaming<RawMessage>, mut tx: Sender<RawMessage>) -> Ending
 }
 
 /// Begins to wait for a message, then has another task wait for it, which tells nobody.
-fn hands_on(mut rx: Streaming<RawMessage>, mut tx: Sender<RawMessage>) -> Ending {
+fn hands_on(_: Call, mut rx: Streaming<RawMessage>, mut tx: Sender<RawMessage>) -> Ending {
     Box::pin(async move {
         answer(&mut rx, &mut tx).await?;
         once(pin!(rx.message())).await;
@@ -116,7 +128,11 @@ fn hands_on(mut rx: Streaming<RawMessage>, mut tx: Sender<RawMessage>) -> Ending
 }
 
 /// Waits for a message among other things, which are woken each for itself.
-fn waits_among_others(mut rx: Streaming<RawMessage>, mut tx: Sender<RawMessage>) -> Ending {
+fn waits_among_others(
+    _: Call,
+    mut rx: Streaming<RawMessage>,
+    mut tx: Sender<RawMessage>,
+) -> Ending {
     Box::pin(async move {
         answer(&mut rx, &mut tx).await?;
         let mut all: FuturesUnordered<Pin<Box<dyn Future<Output = ()> + Send>>> =
@@ -130,62 +146,165 @@ fn waits_among_others(mut rx: Streaming<RawMessage>, mut tx: Sender<RawMessage>)
     })
 }
 
+/// Gives a message up, and everything else of its call.
+fn drops_all(_: Call, mut rx: Streaming<RawMessage>, mut tx: Sender<RawMessage>) -> Ending {
+    Box::pin(async move {
+        answer(&mut rx, &mut tx).await?;
+        once(pin!(rx.message())).await;
+        drop((rx, tx));
+        pending().await
+    })
+}
+
+/// Has another task send more than the client's window, and waits for nothing.
+fn has_another_blocked(
+    _: Call,
+    mut rx: Streaming<RawMessage>,
+    mut tx: Sender<RawMessage>,
+) -> Ending {
+    Box::pin(async move {
+        answer(&mut rx, &mut tx).await?;
+        once(pin!(rx.message())).await;
+        tokio::spawn(async move { while tx.send(&raw(&MANY)).await.is_ok() {} });
+        pending().await
+    })
+}
+
+/// The same, and reads.
+fn reads_beside_another_blocked(
+    _: Call,
+    mut rx: Streaming<RawMessage>,
+    mut tx: Sender<RawMessage>,
+) -> Ending {
+    Box::pin(async move {
+        answer(&mut rx, &mut tx).await?;
+        tokio::spawn(async move { while tx.send(&raw(&MANY)).await.is_ok() {} });
+        while rx.message().await?.is_some() {}
+        pending().await
+    })
+}
+
 /// A call, its server, and the connection, which outlives it.
 struct Called {
     requests: Requests<RawMessage>,
     responses: Responses<RawMessage>,
-    /// Told when the handler is dropped.
-    dropped: Arc<Notify>,
-    _alive: (Served, Channel),
+    channel: Channel,
+    served: Served,
 }
 
-async fn call(handler: Handler) -> Called {
-    let dropped = Arc::new(Notify::new());
-    let odd = Odd {
-        handler,
-        dropped: Arc::clone(&dropped),
-    };
+async fn call(odd: Odd, encoding: Encoding) -> Called {
     let mut config = Config::default();
+    config.limits = config.limits.send(2 * MANY.len());
     // Each time that it looks after a stall, a call would find what nobody has told it.
     config.stall_timeout = 100 * LONG;
     let served = serve(Server::new().config(config).add_service(odd)).await;
     let channel = Channel::connect(&served.address).expect("an address");
-    let call = channel.bidi(ODD).start().await.expect("served");
-    let (requests, responses) = call.split();
+    let call = channel.bidi(ODD).encoding(encoding);
+    let (requests, responses) = call.start().await.expect("served").split();
     Called {
         requests,
         responses,
-        dropped,
-        _alive: (served, channel),
+        channel,
+        served,
     }
 }
 
-#[tokio::test]
-async fn a_handler_is_dropped_when_its_client_leaves_however_it_reads() {
-    let handlers: [(&str, Handler); 5] = [
+/// How a client leaves.
+#[derive(Clone, Copy, Debug)]
+enum Leave {
+    /// It resets the stream.
+    Reset,
+    /// It ends its half, and resets the stream later.
+    EndAndReset,
+    /// It sends something more before it resets the stream.
+    SendAndReset,
+    /// Its connection is closed.
+    Disconnect,
+}
+
+impl Leave {
+    /// Leaves. What is returned lives on: its end would tell the handler too.
+    async fn act(self, call: Called) -> Option<(Channel, Served)> {
+        let Called {
+            mut requests,
+            responses,
+            channel,
+            served,
+        } = call;
+        match self {
+            Self::Reset => drop(requests),
+            Self::EndAndReset => {
+                requests.finish();
+                sleep(A_WHILE).await;
+            }
+            Self::SendAndReset => {
+                requests.send(&raw(b"more")).await.expect("open");
+                sleep(A_WHILE).await;
+            }
+            Self::Disconnect => return None,
+        }
+        drop(responses);
+        Some((channel, served))
+    }
+}
+
+async fn leave_each_handler() {
+    let handlers: [(&str, Handler); 8] = [
         ("holds", holds),
         ("holds and wakes", holds_and_wakes),
         ("gives up", gives_up),
         ("hands on", hands_on),
         ("waits among others", waits_among_others),
+        ("drops all", drops_all),
+        ("has another blocked", has_another_blocked),
+        ("reads beside another blocked", reads_beside_another_blocked),
     ];
+    let ways = [
+        Leave::Reset,
+        Leave::EndAndReset,
+        Leave::SendAndReset,
+        Leave::Disconnect,
+    ];
+    let mut leaving = JoinSet::new();
     for (name, handler) in handlers {
-        for after in [Duration::ZERO, A_WHILE, 2 * A_WHILE] {
-            let mut call = call(handler).await;
-            for _ in 0..2 {
-                call.requests.send(&raw(b"are you")).await.expect("open");
-                let here = call.responses.message().await.expect("OK");
-                assert_eq!(here, Some(raw(b"here")), "{name}");
+        for way in ways {
+            for after in [Duration::ZERO, A_WHILE, 2 * A_WHILE] {
+                leaving.spawn(async move {
+                    let dropped = Arc::new(Notify::new());
+                    let mut call = call(Odd::of(handler, &dropped), Encoding::Identity).await;
+                    for _ in 0..2 {
+                        call.requests.send(&raw(b"are you")).await.expect("open");
+                        let here = call.responses.message().await.expect("OK");
+                        assert_eq!(here, Some(raw(b"here")), "{name}");
+                    }
+                    sleep(after).await;
+                    let _alive = way.act(call).await;
+                    let left = timeout(LONG, dropped.notified()).await;
+                    assert!(left.is_ok(), "{name}, {way:?} after {after:?}");
+                });
             }
-            sleep(after).await;
-            drop((call.requests, call.responses));
-            timeout(LONG, call.dropped.notified()).await.expect(name);
         }
     }
+    leaving.join_all().await;
+}
+
+#[tokio::test]
+async fn a_handler_is_dropped_when_its_client_leaves_however_it_reads() {
+    leave_each_handler().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handler_is_dropped_when_its_client_leaves_on_any_runtime() {
+    leave_each_handler().await;
+}
+
+/// Calls it in vain, so that there is one.
+fn nobody() -> Arc<Notify> {
+    Arc::new(Notify::new())
 }
 
 /// Has another task send, and waits for it.
-fn has_another_send(rx: Streaming<RawMessage>, mut tx: Sender<RawMessage>) -> Ending {
+fn has_another_send(_: Call, rx: Streaming<RawMessage>, mut tx: Sender<RawMessage>) -> Ending {
     Box::pin(async move {
         let sending = tokio::spawn(async move {
             loop {
@@ -201,12 +320,206 @@ fn has_another_send(rx: Streaming<RawMessage>, mut tx: Sender<RawMessage>) -> En
     })
 }
 
-#[tokio::test]
-async fn what_another_task_sends_for_a_handler_leaves_at_once() {
-    let mut call = call(has_another_send).await;
+async fn hear_ticks(odd: Odd) {
+    let mut call = call(odd, Encoding::Identity).await;
     for n in 0..10 {
         let tick = timeout(LONG / 10, call.responses.message()).await;
         let tick = tick.expect("it leaves").expect("OK");
         assert_eq!(tick, Some(raw(b"tick")), "{n}");
+    }
+}
+
+#[tokio::test]
+async fn what_another_task_sends_for_a_handler_leaves_at_once() {
+    hear_ticks(Odd::of(has_another_send, &nobody())).await;
+}
+
+#[tokio::test]
+async fn what_is_sent_beside_a_handler_in_its_task_leaves_at_once() {
+    let beside = |rpc: Rpc| -> CallFuture {
+        Box::pin(async move {
+            let (_call, mut rx, mut tx, runner) = rpc.open::<RawMessage, RawMessage>();
+            let run = runner.run(async move {
+                while rx.message().await?.is_some() {}
+                Ok(())
+            });
+            let ticks = async move {
+                loop {
+                    sleep(A_WHILE / 4).await;
+                    let _ = tx.send(&raw(b"tick")).await;
+                }
+            };
+            // In this order: the handler has been polled when there is a tick.
+            tokio::select! { biased; () = run => {}, () = ticks => {} }
+        })
+    };
+    hear_ticks(Odd(Arc::new(beside))).await;
+}
+
+/// Has another task send more than the limit, and waits for nothing.
+fn has_another_send_too_much(
+    _: Call,
+    rx: Streaming<RawMessage>,
+    mut tx: Sender<RawMessage>,
+) -> Ending {
+    Box::pin(async move {
+        tokio::spawn(async move {
+            sleep(A_WHILE).await;
+            let more = RawMessage(Bytes::from(vec![0; 2 * MANY.len() + 1]));
+            tx.send(&more).await.expect_err("over the limit");
+            drop(rx);
+        });
+        pending().await
+    })
+}
+
+/// Has another task set trailers that do not fit, and waits for nothing.
+fn has_another_set_too_much(
+    call: Call,
+    rx: Streaming<RawMessage>,
+    tx: Sender<RawMessage>,
+) -> Ending {
+    Box::pin(async move {
+        tokio::spawn(async move {
+            sleep(A_WHILE).await;
+            let mut trailers = Metadata::new();
+            trailers
+                .append("much", &"x".repeat(64 * 1024))
+                .expect("legal");
+            call.set_trailers(trailers);
+            drop((rx, tx));
+        });
+        pending().await
+    })
+}
+
+#[tokio::test]
+async fn a_call_ends_at_once_with_what_another_task_does_wrong() {
+    let wrongs: [(Handler, Code); 2] = [
+        (has_another_send_too_much, Code::ResourceExhausted),
+        (has_another_set_too_much, Code::Internal),
+    ];
+    for (handler, code) in wrongs {
+        let mut call = call(Odd::of(handler, &nobody()), Encoding::Identity).await;
+        let end = timeout(LONG, call.responses.message()).await;
+        let status = end.expect("it ends").expect_err("wrong");
+        assert_eq!(status.code(), code);
+    }
+}
+
+/// Sends more than the client's window while it reads, in one task.
+fn sends_much_while_it_reads(
+    _: Call,
+    mut rx: Streaming<RawMessage>,
+    mut tx: Sender<RawMessage>,
+) -> Ending {
+    Box::pin(async move {
+        let send = async {
+            for _ in 0..1000 {
+                tx.send(&raw(&MANY)).await?;
+            }
+            Ok(())
+        };
+        tokio::try_join!(send, rx.message())?;
+        Ok(())
+    })
+}
+
+#[tokio::test]
+async fn what_waits_for_the_window_leaves_when_it_opens_while_the_handler_reads() {
+    let mut call = call(
+        Odd::of(sends_much_while_it_reads, &nobody()),
+        Encoding::Identity,
+    )
+    .await;
+    // The window is full, and the handler waits.
+    sleep(A_WHILE).await;
+    for n in 0..1000 {
+        let message = timeout(LONG, call.responses.message()).await;
+        let message = message.expect("it leaves").expect("OK");
+        assert_eq!(message, Some(raw(&MANY)), "{n}");
+    }
+}
+
+/// Hands its call to another task, which sends until it may not, and then tells whether the call is known to have ended.
+fn is_outlived(call: Call, mut rx: Streaming<RawMessage>, mut tx: Sender<RawMessage>) -> Ending {
+    Box::pin(async move {
+        answer(&mut rx, &mut tx).await?;
+        let ended = OUTLIVED.get_or_init(Notify::new);
+        tokio::spawn(async move {
+            let cancelled = call.cancelled();
+            while tx.send(&raw(&MANY)).await.is_ok() {
+                sleep(A_WHILE / 20).await;
+            }
+            tx.send(&raw(&MANY)).await.expect_err("it has ended");
+            cancelled.await;
+            // Also for who asks only now.
+            call.cancelled().await;
+            ended.notify_one();
+        });
+        pending().await
+    })
+}
+
+static OUTLIVED: OnceLock<Notify> = OnceLock::new();
+
+#[tokio::test]
+async fn who_outlives_a_call_learns_that_it_has_ended() {
+    let dropped = nobody();
+    let mut call = call(Odd::of(is_outlived, &dropped), Encoding::Identity).await;
+    for _ in 0..2 {
+        call.requests.send(&raw(b"are you")).await.expect("open");
+        call.responses.message().await.expect("OK");
+    }
+    let _alive = Leave::Reset.act(call).await;
+    timeout(LONG, dropped.notified()).await.expect("dropped");
+    let told = OUTLIVED.get().expect("handled").notified();
+    timeout(LONG, told).await.expect("told");
+}
+
+/// Begins to wait for a message that is to be unfolded after much was unfolded, and polls it no more.
+fn holds_what_is_to_be_unfolded(
+    _: Call,
+    mut rx: Streaming<RawMessage>,
+    mut tx: Sender<RawMessage>,
+) -> Ending {
+    Box::pin(async move {
+        rx.message().await?;
+        // Both of the next are there.
+        sleep(A_WHILE).await;
+        let plain = rx.message().now_or_never().expect("not compressed")?;
+        assert_eq!(plain, Some(raw(b"plain")));
+        let mut next = pin!(rx.message());
+        once(next.as_mut()).await;
+        tx.send(&raw(b"held")).await?;
+        // Others have theirs meanwhile.
+        sleep(LONG / 2).await;
+        next.await?;
+        Ok(())
+    })
+}
+
+#[tokio::test]
+async fn who_holds_what_is_to_be_unfolded_keeps_nobody_from_it() {
+    let handler = Odd::of(holds_what_is_to_be_unfolded, &nobody());
+    let mut first = call(handler, Encoding::Gzip).await;
+    let much = RawMessage(Bytes::from(vec![7; 1 << 20]));
+    first.requests.send(&much).await.expect("open");
+    first.requests.compress(Compression::Off);
+    first.requests.send(&raw(b"plain")).await.expect("open");
+    first.requests.compress(Compression::On);
+    first.requests.send(&much).await.expect("open");
+    let held = first.responses.message().await.expect("OK");
+    assert_eq!(held, Some(raw(b"held")));
+
+    let other = Odd::of(
+        |_, mut rx, mut tx| Box::pin(async move { answer(&mut rx, &mut tx).await }),
+        &nobody(),
+    );
+    let mut other = call(other, Encoding::Gzip).await;
+    for _ in 0..2 {
+        other.requests.send(&much).await.expect("open");
+        let here = timeout(LONG / 10, other.responses.message()).await;
+        assert_eq!(here.expect("its turn").expect("OK"), Some(raw(b"here")));
     }
 }

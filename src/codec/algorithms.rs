@@ -5,17 +5,22 @@
 //!
 //! What a decompressor may allocate before it gives a byte is bounded too: a peer's promise buys no memory.
 
+/// Of zlib's 1 to 9. With the first, what does not compress becomes a twentieth longer, and text a third.
+#[cfg(any(feature = "gzip", feature = "deflate"))]
+const LEVEL: flate2::Compression = flate2::Compression::new(2);
+
 /// RFC 1952.
 #[cfg(feature = "gzip")]
 pub(super) mod gzip {
     use std::io::{self, Read};
 
-    use flate2::Compression;
     use flate2::bufread::{GzEncoder, MultiGzDecoder};
+
+    use super::LEVEL;
 
     pub(in super::super) fn compress(plain: &[u8]) -> io::Result<Vec<u8>> {
         let mut packed = Vec::new();
-        GzEncoder::new(plain, Compression::fast()).read_to_end(&mut packed)?;
+        GzEncoder::new(plain, LEVEL).read_to_end(&mut packed)?;
         Ok(packed)
     }
 
@@ -29,12 +34,13 @@ pub(super) mod gzip {
 pub(super) mod deflate {
     use std::io::{self, Read};
 
-    use flate2::Compression;
     use flate2::bufread::{ZlibDecoder, ZlibEncoder};
+
+    use super::LEVEL;
 
     pub(in super::super) fn compress(plain: &[u8]) -> io::Result<Vec<u8>> {
         let mut packed = Vec::new();
-        ZlibEncoder::new(plain, Compression::fast()).read_to_end(&mut packed)?;
+        ZlibEncoder::new(plain, LEVEL).read_to_end(&mut packed)?;
         Ok(packed)
     }
 

@@ -544,12 +544,8 @@ mod tests {
             decoder.push(Bytes::copy_from_slice(&WIRE[..end]));
             drain(&mut decoder);
             let whole = [0, 7, 12].contains(&end);
-            assert_eq!(
-                decoder.finish().is_ok(),
-                whole,
-                "ended at {end}: {:?}",
-                decoder.finish()
-            );
+            let finished = decoder.finish();
+            assert_eq!(finished.is_ok(), whole, "ended at {end}: {finished:?}");
         }
     }
 
@@ -573,13 +569,8 @@ mod tests {
     fn the_length_of_a_prefix_is_big_endian() {
         let message = super::super::RawMessage(Bytes::from(vec![0; 258]));
         let mut buffer = BytesMut::new();
-        encode_frame(
-            &message,
-            Encoding::Identity,
-            MessageLimits::default(),
-            &mut buffer,
-        )
-        .expect("small");
+        let limits = MessageLimits::default();
+        encode_frame(&message, Encoding::Identity, limits, &mut buffer).expect("small");
         assert_eq!(buffer.get(..PREFIX_LEN), Some(&[0, 0, 0, 1, 2][..]));
     }
 

@@ -347,7 +347,7 @@ async fn what_is_sent_beside_a_handler_in_its_task_leaves_at_once() {
                 sleep(A_WHILE).await;
                 tx.send(&raw(b"tick")).await.expect("open");
                 // What comes later would take it along.
-                pending().await
+                pending::<()>().await;
             };
             // In this order: the handler has been polled when there is a tick.
             tokio::select! { biased; () = run => {}, () = tick => {} }

@@ -24,14 +24,18 @@ use crate::support::{LONG, OnDrop, Served, raw, serve};
 /// Long enough for others to have their turn.
 const A_WHILE: Duration = Duration::from_millis(20);
 
-/// A message of which a few are more than a window of the driver's.
+/// A message of which two are more than a DATA frame takes.
 static MANY: [u8; 10_000] = [1; 10_000];
 
 const ODD: Method = Method::new("/t.T/Odd", MethodKind::Bidi);
 
 type Ending = Pin<Box<dyn Future<Output = Result<(), Status>> + Send>>;
 
-type Handler = fn(Call, Streaming<RawMessage>, Sender<RawMessage>) -> Ending;
+type Rx = Streaming<RawMessage>;
+
+type Tx = Sender<RawMessage>;
+
+type Handler = fn(Call, Rx, Tx) -> Ending;
 
 /// A service of one method.
 struct Odd(Arc<dyn Fn(Rpc) -> CallFuture + Send + Sync>);
@@ -74,7 +78,7 @@ async fn once(mut future: Pin<&mut impl Future>) {
 }
 
 /// Answers two messages, of which the second cannot be there when the call begins: a call that waits has a task of its own.
-async fn answer(rx: &mut Streaming<RawMessage>, tx: &mut Sender<RawMessage>) -> Result<(), Status> {
+async fn answer(rx: &mut Rx, tx: &mut Tx) -> Result<(), Status> {
     for _ in 0..2 {
         rx.message().await?;
         tx.send(&raw(b"here")).await?;
@@ -82,8 +86,20 @@ async fn answer(rx: &mut Streaming<RawMessage>, tx: &mut Sender<RawMessage>) -> 
     Ok(())
 }
 
+/// Answers, and begins to wait for a message.
+async fn answer_and_wait(rx: &mut Rx, tx: &mut Tx) -> Result<(), Status> {
+    answer(rx, tx).await?;
+    once(pin!(rx.message())).await;
+    Ok(())
+}
+
+/// Has another task send until the call has ended: soon it waits for the client's window.
+fn have_another_send_much(mut tx: Tx) {
+    tokio::spawn(async move { while tx.send(&raw(&MANY)).await.is_ok() {} });
+}
+
 /// Holds a message that it has begun to wait for, and waits for something else.
-fn holds(_: Call, mut rx: Streaming<RawMessage>, mut tx: Sender<RawMessage>) -> Ending {
+fn holds(_: Call, mut rx: Rx, mut tx: Tx) -> Ending {
     Box::pin(async move {
         answer(&mut rx, &mut tx).await?;
         let mut message = pin!(rx.message());
@@ -93,7 +109,7 @@ fn holds(_: Call, mut rx: Streaming<RawMessage>, mut tx: Sender<RawMessage>) -> 
 }
 
 /// The same, and is polled again for another reason in between.
-fn holds_and_wakes(_: Call, mut rx: Streaming<RawMessage>, mut tx: Sender<RawMessage>) -> Ending {
+fn holds_and_wakes(_: Call, mut rx: Rx, mut tx: Tx) -> Ending {
     Box::pin(async move {
         answer(&mut rx, &mut tx).await?;
         let mut message = pin!(rx.message());
@@ -106,19 +122,17 @@ fn holds_and_wakes(_: Call, mut rx: Streaming<RawMessage>, mut tx: Sender<RawMes
 }
 
 /// Gives a message up that it has begun to wait for.
-fn gives_up(_: Call, mut rx: Streaming<RawMessage>, mut tx: Sender<RawMessage>) -> Ending {
+fn gives_up(_: Call, mut rx: Rx, mut tx: Tx) -> Ending {
     Box::pin(async move {
-        answer(&mut rx, &mut tx).await?;
-        once(pin!(rx.message())).await;
+        answer_and_wait(&mut rx, &mut tx).await?;
         pending().await
     })
 }
 
 /// Begins to wait for a message, then has another task wait for it, which tells nobody.
-fn hands_on(_: Call, mut rx: Streaming<RawMessage>, mut tx: Sender<RawMessage>) -> Ending {
+fn hands_on(_: Call, mut rx: Rx, mut tx: Tx) -> Ending {
     Box::pin(async move {
-        answer(&mut rx, &mut tx).await?;
-        once(pin!(rx.message())).await;
+        answer_and_wait(&mut rx, &mut tx).await?;
         tokio::spawn(async move {
             let _ = rx.message().await;
             pending::<()>().await;
@@ -128,11 +142,7 @@ fn hands_on(_: Call, mut rx: Streaming<RawMessage>, mut tx: Sender<RawMessage>) 
 }
 
 /// Waits for a message among other things, which are woken each for itself.
-fn waits_among_others(
-    _: Call,
-    mut rx: Streaming<RawMessage>,
-    mut tx: Sender<RawMessage>,
-) -> Ending {
+fn waits_among_others(_: Call, mut rx: Rx, mut tx: Tx) -> Ending {
     Box::pin(async move {
         answer(&mut rx, &mut tx).await?;
         let mut all: FuturesUnordered<Pin<Box<dyn Future<Output = ()> + Send>>> =
@@ -147,38 +157,28 @@ fn waits_among_others(
 }
 
 /// Gives a message up, and everything else of its call.
-fn drops_all(_: Call, mut rx: Streaming<RawMessage>, mut tx: Sender<RawMessage>) -> Ending {
+fn drops_all(_: Call, mut rx: Rx, mut tx: Tx) -> Ending {
     Box::pin(async move {
-        answer(&mut rx, &mut tx).await?;
-        once(pin!(rx.message())).await;
+        answer_and_wait(&mut rx, &mut tx).await?;
         drop((rx, tx));
         pending().await
     })
 }
 
 /// Has another task send more than the client's window, and waits for nothing.
-fn has_another_blocked(
-    _: Call,
-    mut rx: Streaming<RawMessage>,
-    mut tx: Sender<RawMessage>,
-) -> Ending {
+fn has_another_blocked(_: Call, mut rx: Rx, mut tx: Tx) -> Ending {
     Box::pin(async move {
-        answer(&mut rx, &mut tx).await?;
-        once(pin!(rx.message())).await;
-        tokio::spawn(async move { while tx.send(&raw(&MANY)).await.is_ok() {} });
+        answer_and_wait(&mut rx, &mut tx).await?;
+        have_another_send_much(tx);
         pending().await
     })
 }
 
 /// The same, and reads.
-fn reads_beside_another_blocked(
-    _: Call,
-    mut rx: Streaming<RawMessage>,
-    mut tx: Sender<RawMessage>,
-) -> Ending {
+fn reads_beside_another_blocked(_: Call, mut rx: Rx, mut tx: Tx) -> Ending {
     Box::pin(async move {
         answer(&mut rx, &mut tx).await?;
-        tokio::spawn(async move { while tx.send(&raw(&MANY)).await.is_ok() {} });
+        have_another_send_much(tx);
         while rx.message().await?.is_some() {}
         pending().await
     })
@@ -224,7 +224,7 @@ enum Leave {
 
 impl Leave {
     /// Leaves. What is returned lives on: its end would tell the handler too.
-    async fn act(self, call: Called) -> Option<(Channel, Served)> {
+    async fn act(self, call: Called) -> (Option<Channel>, Served) {
         let Called {
             mut requests,
             responses,
@@ -241,10 +241,10 @@ impl Leave {
                 requests.send(&raw(b"more")).await.expect("open");
                 sleep(A_WHILE).await;
             }
-            Self::Disconnect => return None,
+            Self::Disconnect => return (None, served),
         }
         drop(responses);
-        Some((channel, served))
+        (Some(channel), served)
     }
 }
 
@@ -298,13 +298,13 @@ async fn a_handler_is_dropped_when_its_client_leaves_on_any_runtime() {
     leave_each_handler().await;
 }
 
-/// Calls it in vain, so that there is one.
+/// For a handler whose end nobody waits for.
 fn nobody() -> Arc<Notify> {
     Arc::new(Notify::new())
 }
 
 /// Has another task send, and waits for it.
-fn has_another_send(_: Call, rx: Streaming<RawMessage>, mut tx: Sender<RawMessage>) -> Ending {
+fn has_another_send(_: Call, rx: Rx, mut tx: Tx) -> Ending {
     Box::pin(async move {
         let sending = tokio::spawn(async move {
             loop {
@@ -357,11 +357,7 @@ async fn what_is_sent_beside_a_handler_in_its_task_leaves_at_once() {
 }
 
 /// Has another task send more than the limit, and waits for nothing.
-fn has_another_send_too_much(
-    _: Call,
-    rx: Streaming<RawMessage>,
-    mut tx: Sender<RawMessage>,
-) -> Ending {
+fn has_another_send_too_much(_: Call, rx: Rx, mut tx: Tx) -> Ending {
     Box::pin(async move {
         tokio::spawn(async move {
             sleep(A_WHILE).await;
@@ -374,11 +370,7 @@ fn has_another_send_too_much(
 }
 
 /// Has another task set trailers that do not fit, and waits for nothing.
-fn has_another_set_too_much(
-    call: Call,
-    rx: Streaming<RawMessage>,
-    tx: Sender<RawMessage>,
-) -> Ending {
+fn has_another_set_too_much(call: Call, rx: Rx, tx: Tx) -> Ending {
     Box::pin(async move {
         tokio::spawn(async move {
             sleep(A_WHILE).await;
@@ -408,11 +400,7 @@ async fn a_call_ends_at_once_with_what_another_task_does_wrong() {
 }
 
 /// Sends more than the client's window while it reads, in one task.
-fn sends_much_while_it_reads(
-    _: Call,
-    mut rx: Streaming<RawMessage>,
-    mut tx: Sender<RawMessage>,
-) -> Ending {
+fn sends_much_while_it_reads(_: Call, mut rx: Rx, mut tx: Tx) -> Ending {
     Box::pin(async move {
         let send = async {
             for _ in 0..1000 {
@@ -442,7 +430,7 @@ async fn what_waits_for_the_window_leaves_when_it_opens_while_the_handler_reads(
 }
 
 /// Hands its call to another task, which sends until it may not, and then tells whether the call is known to have ended.
-fn is_outlived(call: Call, mut rx: Streaming<RawMessage>, mut tx: Sender<RawMessage>) -> Ending {
+fn is_outlived(call: Call, mut rx: Rx, mut tx: Tx) -> Ending {
     Box::pin(async move {
         answer(&mut rx, &mut tx).await?;
         let ended = OUTLIVED.get_or_init(Notify::new);
@@ -478,11 +466,7 @@ async fn who_outlives_a_call_learns_that_it_has_ended() {
 }
 
 /// Begins to wait for a message that is to be unfolded after much was unfolded, and polls it no more.
-fn holds_what_is_to_be_unfolded(
-    _: Call,
-    mut rx: Streaming<RawMessage>,
-    mut tx: Sender<RawMessage>,
-) -> Ending {
+fn holds_what_is_to_be_unfolded(_: Call, mut rx: Rx, mut tx: Tx) -> Ending {
     Box::pin(async move {
         rx.message().await?;
         // Both of the next are there.

@@ -126,9 +126,7 @@ impl<T: Codec> Responses<T> {
                     "the response has several messages, the method answers with one"
                 }
             };
-            let status = Status::unimplemented(violation);
-            self.receive.fail(status.clone());
-            return Err(status);
+            self.receive.fail(Status::unimplemented(violation));
         }
     }
 }
@@ -237,7 +235,7 @@ impl Receive {
                         let check = inbound.messages() % MESSAGES_PER_CLOCK == 0;
                         if check && self.is_late() {
                             self.fail(expired());
-                            return Err(expired());
+                            continue;
                         }
                         return Ok(Some(message));
                     }
@@ -245,8 +243,7 @@ impl Receive {
                     // What comes with an HTTP error need not be messages.
                     Err(status) => {
                         let status = self.unexplained.take().unwrap_or(status);
-                        self.fail(status.clone());
-                        return Err(status);
+                        self.fail(status);
                     }
                 }
             }
@@ -391,21 +388,23 @@ impl Receive {
     /// The server has ended the call. What is left of the request is of no use to it: NO_ERROR (PROTOCOL-HTTP2.md,
     /// "Responses").
     fn end(&mut self, outcome: Result<(), Status>) {
-        self.settle(outcome, Reason::NO_ERROR);
-    }
-
-    /// The call has failed on this side: the server learns of it.
-    fn fail(&mut self, status: Status) {
-        self.settle(Err(status), Reason::CANCEL);
-    }
-
-    fn settle(&mut self, outcome: Result<(), Status>, reason: Reason) {
         let late = |status: &Status| status.code() == Code::Cancelled && self.is_late();
         let outcome = match outcome {
             // "CANCELLED after its own deadline is DEADLINE_EXCEEDED": the server's clock ran a little faster.
             Err(status) if late(&status) => Err(expired()),
             outcome => outcome,
         };
+        self.settle(outcome, Reason::NO_ERROR);
+    }
+
+    /// The call has failed on this side: the server learns of it. After the deadline that is why it failed, whatever was
+    /// seen of it first: a server or a proxy that keeps the same deadline resets the stream or closes the connection.
+    fn fail(&mut self, status: Status) {
+        let status = if self.is_late() { expired() } else { status };
+        self.settle(Err(status), Reason::CANCEL);
+    }
+
+    fn settle(&mut self, outcome: Result<(), Status>, reason: Reason) {
         self.state = State::Ended(outcome);
         self.stop_sending(reason);
     }

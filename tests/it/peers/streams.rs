@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use streamway::Code;
 use streamway::client::{Config, Exchange, Upload};
 use streamway::codec::RawMessage;
+use streamway::{Code, Status};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep_until};
 
 use super::{
     DOWNLOAD, EXCHANGE, MESSAGE, Server, UPLOAD, assert_good, case, good, head, message,
@@ -116,6 +118,42 @@ async fn a_download_that_is_reset_gives_its_messages_and_then_the_code() {
         let _ = tokio::join!(serving, calling);
     })
     .await;
+}
+
+/// The call looks at its stream before it looks at the clock: a proxy that keeps the same deadline is a hair faster.
+#[tokio::test]
+async fn a_call_that_is_broken_off_after_its_deadline_is_late_whatever_broke_it() {
+    for error in [error::NO_ERROR, error::INTERNAL_ERROR, error::CANCEL] {
+        case(
+            format!("rule 51: error {error} after the deadline"),
+            async {
+                let (server, channel) = Server::bind().await;
+                let (seen, headers) = oneshot::channel();
+                let serving = async {
+                    let mut connection = server.accept(&[]).await;
+                    let stream = connection.request().await.expect("a call").stream;
+                    connection.send(&[head(stream)]).await;
+                    headers.await.expect("the call goes on");
+                    connection.send(&[Frame::reset(stream, error)]).await;
+                    connection.settle().await;
+                };
+                let calling = async {
+                    const DEADLINE: Duration = Duration::from_millis(500);
+                    let call = channel.server_streaming(DOWNLOAD, raw_message(b""));
+                    let started = Instant::now();
+                    let mut responses = call.timeout(DEADLINE).start().await.expect("connected");
+                    responses.headers().await.expect("in time");
+                    seen.send(()).expect("the server waits");
+                    sleep_until(started + 2 * DEADLINE).await;
+                    let end: Result<Option<RawMessage>, Status> = responses.message().await;
+                    end.expect_err("reset").code()
+                };
+                let ((), code) = tokio::join!(serving, calling);
+                assert_eq!(code, Code::DeadlineExceeded);
+            },
+        )
+        .await;
+    }
 }
 
 /// With and without the RST_STREAM that the server should send.

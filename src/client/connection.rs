@@ -114,6 +114,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Wire<Io> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let closed = Pin::new(&mut self.h2).poll(cx);
         self.ended |= closed.is_ready();
+        if closed.is_pending() && self.flush.is_filling(cx) {
+            return Poll::Pending;
+        }
         match self.flush.poll_flush(cx) {
             Poll::Ready(Err(error)) if closed.is_pending() => Poll::Ready(Err(error)),
             Poll::Ready(_) | Poll::Pending => closed.map_err(io::Error::other),

@@ -218,6 +218,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Serve<Io> {
     /// Ready when the connection is closed.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let closed = self.poll_streams(cx);
+        if closed.is_pending() && self.flush.is_filling(cx) {
+            return Poll::Pending;
+        }
         let flushed = self.flush.poll_flush(cx);
         let written = self.flush.look(|_, writing| writing.written);
         self.link.wrote(written, flushed.is_ready());

@@ -58,10 +58,20 @@ impl Config {
             .max_send_buffer_size(self.max_send_buffer_bytes)
             .initial_window_size(self.stream_window_bytes)
             .initial_connection_window_size(self.connection_window_bytes)
+            .max_concurrent_reset_streams(RESETS_REMEMBERED)
+            .reset_stream_duration(RESET_REMEMBERED_FOR)
             .data_frame_budget(DATA_FRAME_BUDGET * self.connection_window_bytes as usize);
         builder
     }
 }
+
+/// Calls that were given up and whose frames are still passed over. What comes for another is a breach, and the 1024th of a connection
+/// ends it. 10,000: the channel's own calls, so no server decides how many; h2's default is 50.
+const RESETS_REMEMBERED: usize = 10_000;
+
+/// How long they are: a window of 256 KiB, on its way when its call is given up, takes two seconds at 1 Mbit/s. Ten; h2's default is
+/// one.
+const RESET_REMEMBERED_FOR: Duration = Duration::from_secs(10);
 
 /// As on the server: a grpc-go export is one small DATA frame for each message, and a consumer that pauses lets a window
 /// full of them wait.

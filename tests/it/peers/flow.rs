@@ -180,6 +180,52 @@ async fn calls_that_are_given_up_give_back_the_window_of_the_connection() {
     .await;
 }
 
+/// h2 remembers a stream that it has reset for a while: what comes for one that it has forgotten is a breach, of which a connection may
+/// see a thousand.
+#[tokio::test]
+async fn what_still_comes_for_calls_that_were_given_up_costs_no_other_call() {
+    case(
+        "section 5.1: 200 downloads given up two seconds before their messages come",
+        async {
+            let (server, channel) = Server::bind().await;
+            let serving = async {
+                let mut connection = server.accept(&[]).await;
+                let mut streams = Vec::new();
+                for _ in 0..200 {
+                    let stream = connection.request().await.expect("a call").stream;
+                    connection.send(&[head(stream)]).await;
+                    streams.push(stream);
+                }
+                for stream in &streams {
+                    assert_eq!(connection.reset(*stream).await, error::CANCEL);
+                }
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                for _ in 0..10 {
+                    let late: Vec<_> = streams.iter().copied().map(message).collect();
+                    connection.send(&late).await;
+                    connection.settle().await;
+                }
+                let stream = connection.request().await.expect("a call").stream;
+                connection.answer(stream).await;
+                connection
+            };
+            let calling = async {
+                let mut given_up = Vec::new();
+                for _ in 0..200 {
+                    let mut responses = download(&channel).await;
+                    responses.headers().await.expect("they came");
+                    given_up.push(responses);
+                }
+                drop(given_up);
+                tokio::time::sleep(Duration::from_secs(3)).await;
+                assert_good(unary(&channel).send().await);
+            };
+            let _ = tokio::join!(serving, calling);
+        },
+    )
+    .await;
+}
+
 #[tokio::test]
 async fn messages_arrive_in_frames_of_one_byte() {
     case("rule 18: 20,000 bytes, then 5,000 messages", async {

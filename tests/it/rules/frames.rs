@@ -1,5 +1,7 @@
 //! Our server on HTTP/2 frames as no client of ours writes them; `h2` is on the server's side alone.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use streamway::server::{Config, Server};
 use tokio::net::TcpStream;
@@ -50,7 +52,9 @@ async fn answer(peer: &mut Peer<TcpStream>, stream: u32) -> (Bytes, String) {
                     body.extend_from_slice(&frame.content());
                     continue;
                 }
-                kind::RST_STREAM | kind::GOAWAY => unreachable!("the client broke off: {frame:?}"),
+                kind::RST_STREAM | kind::GOAWAY if [0, stream].contains(&frame.stream) => {
+                    unreachable!("the server broke off: {frame:?}")
+                }
                 _ => continue,
             };
             if frame.stream == stream && frame.is_end_stream() {
@@ -332,4 +336,31 @@ async fn a_client_that_gives_up_on_many_calls_at_once_keeps_its_connection() {
     peer.send_all(&request).await.expect("open");
     let (body, status) = answer(&mut peer, 301).await;
     assert_eq!((&body[..], status.as_str()), (&echo[..], "0"));
+}
+
+/// RFC 9113, section 5.1: as when many uploads are refused on a slow link, whose bytes were on their way.
+#[tokio::test]
+async fn what_still_comes_for_calls_that_were_answered_early_costs_no_other_call() {
+    let (_served, mut peer) = connect(&[]).await;
+    let streams: Vec<u32> = (0..200).map(|call| 2 * call + 1).collect();
+    for stream in &streams {
+        let request = Frame::headers(*stream, &head("/t.T/NotThere"));
+        peer.send(&request).await.expect("open");
+        let (_, status) = answer(&mut peer, *stream).await;
+        assert_eq!(status, "12");
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    for call in 200..210 {
+        let late = streams.iter().map(|stream| Frame::data(*stream, "late"));
+        let stream = 2 * call + 1;
+        let request = [
+            Frame::headers(stream, &head("/t.T/Echo")),
+            Frame::data(stream, message(0, b"in time")).end_stream(),
+        ];
+        let frames: Vec<_> = late.chain(request).collect();
+        peer.send_all(&frames).await.expect("open");
+        let (body, status) = answer(&mut peer, stream).await;
+        let whole = message(0, b"in time");
+        assert_eq!((&body[..], status.as_str()), (&whole[..], "0"));
+    }
 }

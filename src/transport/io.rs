@@ -49,8 +49,8 @@ pub(crate) struct Flush<Io>(Arc<Mutex<Inner<Io>>>);
 struct Inner<Io> {
     socket: Io,
     buffer: BytesMut,
-    /// How many bytes there were when [`Flush::is_filling`] put the flush off; 0 when it did not.
-    waited: usize,
+    /// How many of them have been waited with, or were left by the last flush.
+    seen: usize,
     /// Bytes that the socket has taken.
     written: u64,
 }
@@ -60,7 +60,7 @@ pub(crate) fn gather<Io>(socket: Io) -> (Gathered<Io>, Flush<Io>) {
     let inner = Arc::new(Mutex::new(Inner {
         socket,
         buffer: BytesMut::new(),
-        waited: 0,
+        seen: 0,
         written: 0,
     }));
     (Gathered(Arc::clone(&inner)), Flush(inner))
@@ -73,9 +73,9 @@ impl<Io: AsyncWrite + Unpin> Flush<Io> {
     pub(crate) fn is_filling(&self, cx: &Context<'_>) -> bool {
         let mut inner = lock(&self.0);
         let gathered = inner.buffer.len();
-        let filling = gathered >= inner.waited + FULL_BYTES && gathered < GATHER_BYTES;
-        inner.waited = if filling { gathered } else { 0 };
+        let filling = gathered >= inner.seen + FULL_BYTES && gathered < GATHER_BYTES;
         if filling {
+            inner.seen = gathered;
             cx.waker().wake_by_ref();
         }
         filling
@@ -84,7 +84,9 @@ impl<Io: AsyncWrite + Unpin> Flush<Io> {
     /// Writes what was gathered. Pending while the socket takes no more; the rest then goes at the next call.
     pub(crate) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut inner = lock(&self.0);
-        ready!(inner.poll_write_out(cx))?;
+        let written = inner.poll_write_out(cx);
+        inner.seen = inner.buffer.len();
+        ready!(written)?;
         Pin::new(&mut inner.socket).poll_flush(cx)
     }
 }
@@ -267,6 +269,18 @@ mod tests {
         }
         h2.write_all(&frame).await.expect("gathered");
         assert!(!is_put_off(&flush), "it is as full as it gets");
+    }
+
+    #[tokio::test]
+    async fn the_flush_is_not_put_off_for_what_a_slow_peer_has_left() {
+        let (_peer, socket) = tokio::io::duplex(1024);
+        let (mut h2, flush) = gather(socket);
+        h2.write_all(&[0; 2 * FULL_BYTES]).await.expect("gathered");
+        let flushed = poll_fn(|cx| Poll::Ready(flush.poll_flush(cx))).await;
+        assert!(flushed.is_pending());
+        assert!(!is_put_off(&flush), "nothing came since");
+        h2.write_all(&[0; FULL_BYTES]).await.expect("gathered");
+        assert!(is_put_off(&flush));
     }
 
     #[tokio::test]

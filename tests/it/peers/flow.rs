@@ -66,6 +66,17 @@ impl Paced {
         }
     }
 
+    /// Why the client resets a stream.
+    async fn reset(&mut self, stream: u32) -> u32 {
+        loop {
+            if let Some(reason) = self.connection.resets.remove(&stream) {
+                return reason;
+            }
+            let frame = self.connection.next().await.expect("open");
+            self.credit(&frame);
+        }
+    }
+
     async fn send(&mut self, frame: Frame) {
         let length = match frame.kind {
             kind::DATA => frame.payload.len(),
@@ -221,6 +232,50 @@ async fn what_still_comes_for_calls_that_were_given_up_costs_no_other_call() {
                 assert_good(unary(&channel).send().await);
             };
             let _ = tokio::join!(serving, calling);
+        },
+    )
+    .await;
+}
+
+/// As from a server that is far and writes a frame for each message, which fills the window of each call that is given up.
+#[tokio::test]
+async fn small_frames_for_calls_that_were_given_up_cost_no_other_call_however_many_come() {
+    case(
+        "section 5.1: 100 downloads given up, whose windows are full",
+        async {
+            let (server, channel) = Server::bind().await;
+            let accepting = async {
+                let mut paced = Paced::new(server.accept(&[]).await);
+                let stream = paced.call().await;
+                paced.connection.answer(stream).await;
+                paced
+            };
+            let (mut paced, answer) = tokio::join!(accepting, unary(&channel).send());
+            assert_good(answer);
+            for _ in 0..100 {
+                let begun = async {
+                    let stream = paced.call().await;
+                    paced.send(head(stream)).await;
+                    paced.flush().await;
+                    stream
+                };
+                let given_up = async {
+                    let mut responses = download(&channel).await;
+                    responses.headers().await.expect("they came");
+                };
+                let (stream, ()) = tokio::join!(begun, given_up);
+                assert_eq!(paced.reset(stream).await, error::CANCEL);
+                while paced.stream_room > 100 {
+                    paced.send(Frame::data(stream, vec![7; 64])).await;
+                }
+                paced.flush().await;
+            }
+            let answering = async {
+                let stream = paced.call().await;
+                paced.connection.answer(stream).await;
+            };
+            let ((), answer) = tokio::join!(answering, unary(&channel).send());
+            assert_good(answer);
         },
     )
     .await;

@@ -23,7 +23,7 @@ export PATH=$TOOLS/bin:$PATH
 readonly MISBEHAVING_SERVERS=260
 
 # The attacks of tests/attack; each prints a line.
-readonly ATTACKS=70
+readonly ATTACKS=71
 
 # The lean library: no-default-features, normal dependencies, itself included.
 readonly MAX_LEAN_CRATES=39

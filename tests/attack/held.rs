@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
-use crate::client::{Pace, SUM, Seen, UPLOAD, call, flood, stream};
+use crate::client::{LONG, NOTHING, Pace, SUM, Seen, UPLOAD, call, flood, stream};
 use crate::paced::Paced;
 use crate::raw::frame::{Frame, flag, setting};
 use crate::raw::hpack;
@@ -32,6 +32,10 @@ const FRAMES_KIB: usize = 16 * WINDOW_KIB;
 
 /// What is gathered for a socket, with one write, and h2's own.
 const CONNECTION_KIB: usize = 64 + 16 + 32;
+
+/// A call that was answered before its request ended, while the rest is passed over; and how many a connection has of them.
+const OVER_KIB: usize = 1;
+const CALLS_OVER: usize = 1000;
 
 /// What a test needs that is not the attack's: the canary, threads that work for the first time.
 pub(crate) const BESIDE_KIB: usize = 4 * 1024;
@@ -272,6 +276,33 @@ async fn frames_of_a_byte_on_many_connections_cost_their_budget_each() {
     );
     let each = FRAMES_KIB + WINDOW_KIB + CONNECTION_KIB + CALLS * (STATE_KIB + SENDS_KIB);
     attacked.held("frames of a byte", figure, price(held, CONNECTIONS, each));
+}
+
+#[tokio::test]
+async fn calls_that_were_answered_early_cost_a_kilobyte_while_their_rest_is_passed_over() {
+    const CONNECTIONS: usize = 20;
+    let attacked = Attacked::start(&[]);
+    let calls: Vec<_> = (0..CALLS_OVER).map(|n| call(stream(n), NOTHING)).collect();
+    let mut peers = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut peer = attacked.connect(&[]).await;
+        peer.send_all(&calls).await.expect("open");
+        let mut seen = Seen::default();
+        let reset = seen.read_until(&mut peer.input, |seen| seen.resets == CALLS_OVER);
+        assert_eq!(timeout(LONG, reset).await, Ok(true));
+        peers.push(peer);
+    }
+    let held = attacked.settled_kib().await;
+    let figure = format_args!(
+        "{CONNECTIONS} connections with {CALLS_OVER} calls, {} KiB each",
+        held / CONNECTIONS
+    );
+    let each = CONNECTION_KIB + CALLS_OVER * OVER_KIB;
+    attacked.held(
+        "calls answered early",
+        figure,
+        price(held, CONNECTIONS, each),
+    );
 }
 
 /// What h2 answers by itself no call holds; but what it cannot write keeps it from reading more.

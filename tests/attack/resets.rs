@@ -136,7 +136,7 @@ async fn what_breaks_the_rules_of_a_connection_ends_it_at_once() {
     );
 }
 
-/// h2 remembers what it has reset for a while, and as many as may be open at once; what comes for an older one it resets anew.
+/// h2 remembers what it has reset for a while, but no more at once than may be open; what comes for another it resets anew.
 #[tokio::test]
 async fn resets_made_by_data_on_forgotten_streams_end_the_connection() {
     const FORGOTTEN: usize = 2000;

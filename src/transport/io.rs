@@ -1,7 +1,7 @@
 //! Gathers what h2 writes, so that everything that became ready leaves in one write.
 //!
 //! h2 owns its socket and flushes after each thing it does. Here its flush does nothing; the task that drives the
-//! connection flushes once for each wake-up, through the second handle.
+//! connection flushes through the second handle, once for each wake-up, or less often while whole frames keep coming.
 
 use std::io;
 use std::pin::Pin;
@@ -49,7 +49,7 @@ pub(crate) struct Flush<Io>(Arc<Mutex<Inner<Io>>>);
 struct Inner<Io> {
     socket: Io,
     buffer: BytesMut,
-    /// How many of them have been waited with, or were left by the last flush.
+    /// How many of them have been waited with, or were left by the last write.
     seen: usize,
     /// Bytes that the socket has taken.
     written: u64,
@@ -84,9 +84,7 @@ impl<Io: AsyncWrite + Unpin> Flush<Io> {
     /// Writes what was gathered. Pending while the socket takes no more; the rest then goes at the next call.
     pub(crate) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut inner = lock(&self.0);
-        let written = inner.poll_write_out(cx);
-        inner.seen = inner.buffer.len();
-        ready!(written)?;
+        ready!(inner.poll_write_out(cx))?;
         Pin::new(&mut inner.socket).poll_flush(cx)
     }
 }
@@ -128,6 +126,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Flush<Guarded<Io>> {
 impl<Io: AsyncWrite + Unpin> Inner<Io> {
     fn poll_write_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.buffer.is_empty() {
+            self.seen = self.buffer.len();
             let written = ready!(Pin::new(&mut self.socket).poll_write(cx, &self.buffer))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
@@ -135,6 +134,7 @@ impl<Io: AsyncWrite + Unpin> Inner<Io> {
             self.buffer.advance(written);
             self.written += written as u64;
         }
+        self.seen = 0;
         Poll::Ready(Ok(()))
     }
 
@@ -281,6 +281,16 @@ mod tests {
         assert!(!is_put_off(&flush), "nothing came since");
         h2.write_all(&[0; FULL_BYTES]).await.expect("gathered");
         assert!(is_put_off(&flush));
+    }
+
+    #[tokio::test]
+    async fn nor_for_what_is_left_when_h2_had_to_wait_for_room() {
+        let (_peer, socket) = tokio::io::duplex(GATHER_BYTES / 2);
+        let (mut h2, flush) = gather(socket);
+        h2.write_all(&[0; GATHER_BYTES]).await.expect("gathered");
+        let waits = poll_fn(|cx| Poll::Ready(Pin::new(&mut h2).poll_write(cx, b"more"))).await;
+        assert!(waits.is_pending());
+        assert!(!is_put_off(&flush), "nothing came since");
     }
 
     #[tokio::test]

@@ -16,7 +16,10 @@
 //! - `rules`: rules of gRPC that no public suite asks for; docs/spec-map.md names each
 //! - `server`: our server, seen by a raw h2 client
 //! - `service`: the streaming service, on a store and a folder of its own
+//! - `support`: a service of every shape, and how to serve it
 //! - `tls`: certificates on both sides
+//! - `wire`: a raw h2 client, which other tests use
+//! - `writes`: how much goes into one write
 
 #[cfg(feature = "app")]
 mod backend;
@@ -47,3 +50,4 @@ mod support;
 #[cfg(feature = "tls")]
 mod tls;
 mod wire;
+mod writes;

@@ -3,6 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -10,12 +11,12 @@ use bytes::Bytes;
 use h2::client::{Connection, SendRequest};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::address::Address;
 use super::channel::{Route, Target};
 use super::greeting::Greeting;
-use crate::call::code_of;
+use crate::call::{code_of, expired};
 use crate::status::Status;
 use crate::transport::{Dialer, Flush, Gathered, gather, tcp};
 
@@ -101,7 +102,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// other means that they have. It limits nothing, as no call is made before.
 const UNTOLD: usize = usize::MAX - 1;
 
-/// A connection on its socket, with one write for each wake-up.
+/// A connection on its socket.
 struct Wire<Io> {
     h2: Connection<Gathered<Io>, Bytes>,
     flush: Flush<Io>,
@@ -160,6 +161,18 @@ pub(super) fn status_of(error: &h2::Error) -> Status {
         Some(_) => Status::internal(error.to_string()),
         None if error.is_io() => Status::unavailable(format!("the connection broke: {error}")),
         None => Status::unavailable(error.to_string()),
+    }
+}
+
+/// What a call with this deadline ends with whose stream or connection has ended with `status`. After the deadline that is why,
+/// whatever was seen of it first: a server or a proxy that keeps the same deadline resets the stream or closes the
+/// connection.
+pub(super) fn broken_off(status: Status, deadline: Option<Instant>) -> Status {
+    match deadline {
+        Some(deadline) if deadline <= Instant::now() => {
+            expired().with_source(Arc::new(status) as Arc<_>)
+        }
+        Some(_) | None => status,
     }
 }
 

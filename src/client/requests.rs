@@ -18,9 +18,9 @@ use h2::client::ResponseFuture;
 use h2::{Reason, RecvStream, SendStream};
 use http::Response;
 use tokio::task::AbortHandle;
-use tokio::time::sleep_until;
+use tokio::time::{Instant, sleep_until};
 
-use super::connection::{is_unseen, status_of, untaken};
+use super::connection::{broken_off, is_unseen, status_of, untaken};
 use super::request::{Dial, Opened};
 use crate::call::{Compression, Outgoing, code_of, expired};
 use crate::codec::{Codec, Encoding};
@@ -63,6 +63,7 @@ pub(super) struct Outbound {
     encoding: Encoding,
     /// The task that pumps, asleep.
     pump: Option<Waker>,
+    deadline: Option<Instant>,
 }
 
 impl Outbound {
@@ -111,7 +112,7 @@ impl Outbound {
                 return Poll::Ready(());
             }
             (_, Poll::Ready(Err(status))) => {
-                self.close(State::Failed(status));
+                self.break_off(status);
                 return Poll::Ready(());
             }
             (_, Poll::Ready(Ok(())) | Poll::Pending) => {}
@@ -122,11 +123,11 @@ impl Outbound {
                 Poll::Pending
             }
             Poll::Ready(Ok(reason)) => {
-                self.close(State::Failed(ended_by(reason)));
+                self.end_by(reason);
                 Poll::Ready(())
             }
             Poll::Ready(Err(error)) => {
-                self.close(State::Failed(status_of(&error)));
+                self.break_off(status_of(&error));
                 Poll::Ready(())
             }
         }
@@ -225,8 +226,26 @@ impl Outbound {
         if let Some(stream) = &mut self.stream
             && let Err(status) = self.outgoing.push(stream)
         {
-            self.close(State::Failed(status));
+            self.break_off(status);
         }
+    }
+
+    /// The server has reset the stream: NO_ERROR when it has answered, and the receiving half has its status.
+    fn end_by(&mut self, reason: Reason) {
+        match reason {
+            Reason::NO_ERROR => {
+                let text = "the server ended the call before the request";
+                self.close(State::Failed(Status::cancelled(text)));
+            }
+            reason => self.break_off(Status::new(
+                code_of(reason),
+                format!("the server reset the stream with {reason:?}"),
+            )),
+        }
+    }
+
+    fn break_off(&mut self, status: Status) {
+        self.close(State::Failed(broken_off(status, self.deadline)));
     }
 
     fn finish(&mut self) {
@@ -312,17 +331,6 @@ impl Body {
     }
 }
 
-/// What a sender is told when the server has ended the call; the receiving half has the server's own status.
-fn ended_by(reason: Reason) -> Status {
-    match reason {
-        Reason::NO_ERROR => Status::cancelled("the server ended the call before the request"),
-        reason => Status::new(
-            code_of(reason),
-            format!("the server reset the stream with {reason:?}"),
-        ),
-    }
-}
-
 /// What both halves of a call and its pump share.
 #[derive(Clone, Debug)]
 pub(super) struct SharedOutbound(Arc<Mutex<Outbound>>);
@@ -358,6 +366,7 @@ impl<T> Requests<T> {
             outgoing: Outgoing::new(dial.options.limits),
             encoding: dial.options.encoding,
             pump: None,
+            deadline: dial.options.deadline,
         })));
         let pump = tokio::spawn(pump(shared.clone(), dial));
         Self {

@@ -14,7 +14,7 @@ use h2::client::ResponseFuture;
 use h2::{Reason, RecvStream, SendStream};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::connection::{is_unseen, status_of, untaken};
+use super::connection::{broken_off, is_unseen, status_of, untaken};
 use super::request::{Dial, Opened};
 use super::requests::{Body, SharedOutbound};
 use crate::call::{Inbound, expired};
@@ -71,7 +71,7 @@ impl<T: Codec> Responses<T> {
     /// The next message; `Ok(None)` only when the server has ended the call with OK.
     ///
     /// # Errors
-    /// The status that the server ended the call with; DEADLINE_EXCEEDED, UNAVAILABLE when the connection was lost,
+    /// The status that the server ended the call with; DEADLINE_EXCEEDED, UNAVAILABLE when the connection was lost before that,
     /// RESOURCE_EXHAUSTED over the receive limit, INTERNAL when the response breaks the protocol. The call is over then,
     /// and every later call returns the same.
     ///
@@ -282,13 +282,13 @@ impl Receive {
             State::Headers(Head::Stream(response)) => match ready!(Pin::new(response).poll(cx)) {
                 Ok(response) => self.on_response(response),
                 Err(error) if is_unseen(&error) => self.send_again(&error),
-                Err(error) => self.fail(status_of(&error)),
+                Err(error) => self.break_off(status_of(&error)),
             },
             State::Headers(Head::Outbound(outbound)) => {
                 let response = outbound.lock().poll_response(cx);
                 match ready!(response) {
                     Ok(response) => self.on_response(response),
-                    Err(status) => self.fail(status),
+                    Err(status) => self.break_off(status),
                 }
             }
             State::Messages(inbound) => match ready!(inbound.poll_more(cx)) {
@@ -299,7 +299,7 @@ impl Receive {
                 // What comes with an HTTP error need not be messages.
                 Err(status) => {
                     let status = self.unexplained.take().unwrap_or(status);
-                    self.fail(status);
+                    self.break_off(status);
                 }
             },
             State::Trailers(inbound, _) => {
@@ -313,7 +313,7 @@ impl Receive {
                     }
                     self.state = State::Headers(Head::Stream(response));
                 }
-                Err(status) => self.fail(status),
+                Err(status) => self.break_off(status),
             },
             State::Ended(_) => {}
         }
@@ -346,7 +346,7 @@ impl Receive {
                 let dial = again.dial.clone();
                 self.state = State::Reopening(Box::pin(async move { dial.open().await }));
             }
-            None => self.fail(untaken(error)),
+            None => self.break_off(untaken(error)),
         }
     }
 
@@ -366,7 +366,7 @@ impl Receive {
         let unexplained = self.unexplained.take().or(body.clone().err());
         let missing = |or: Status| unexplained.unwrap_or(or);
         match trailers {
-            Err(error) => self.fail(status_of(&error)),
+            Err(error) => self.break_off(status_of(&error)),
             Ok(None) => self.fail(missing(Status::internal(
                 "the response ended without trailers",
             ))),
@@ -397,10 +397,13 @@ impl Receive {
         self.settle(outcome, Reason::NO_ERROR);
     }
 
-    /// The call has failed on this side: the server learns of it. After the deadline that is why it failed, whatever was
-    /// seen of it first: a server or a proxy that keeps the same deadline resets the stream or closes the connection.
+    /// The stream or its connection has ended, with `status`.
+    fn break_off(&mut self, status: Status) {
+        self.fail(broken_off(status, self.deadline));
+    }
+
+    /// The call has failed on this side: the server learns of it.
     fn fail(&mut self, status: Status) {
-        let status = if self.is_late() { expired() } else { status };
         self.settle(Err(status), Reason::CANCEL);
     }
 

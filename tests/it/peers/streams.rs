@@ -156,6 +156,37 @@ async fn a_call_that_is_broken_off_after_its_deadline_is_late_whatever_broke_it(
     }
 }
 
+/// As above: the task that sends sees the reset and its deadline at once.
+#[tokio::test]
+async fn whoever_sends_is_told_the_same_when_its_call_is_broken_off_after_its_deadline() {
+    case("rule 51: error 2 beside the deadline", async {
+        const DEADLINE: Duration = Duration::from_millis(300);
+        let (server, channel) = Server::bind().await;
+        let serving = async {
+            let mut connection = server.accept(&[]).await;
+            let stream = connection.begun().await;
+            let reset = Frame::reset(stream, error::INTERNAL_ERROR);
+            connection.send(&[reset]).await;
+            // Nobody runs meanwhile.
+            std::thread::sleep(DEADLINE);
+            connection
+        };
+        let calling = async {
+            let call = channel.bidi::<RawMessage, RawMessage>(EXCHANGE);
+            let mut exchange = call.timeout(DEADLINE).start().await.expect("connected");
+            loop {
+                if let Err(status) = exchange.send(&raw_message(MESSAGE)).await {
+                    break status.code();
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let (_connection, code) = tokio::join!(serving, calling);
+        assert_eq!(code, Code::DeadlineExceeded);
+    })
+    .await;
+}
+
 /// With and without the RST_STREAM that the server should send.
 #[tokio::test]
 async fn an_answer_before_the_end_of_an_upload_keeps_its_status_and_the_client_ends_with_no_error()

@@ -25,7 +25,8 @@ pub struct Config {
     pub max_send_buffer_bytes: usize,
     /// Bytes that a server may send on one stream before they are consumed. 256 KiB: enough for a fast link.
     pub stream_window_bytes: u32,
-    /// The same for all streams of a connection. 1 MiB: four full streams.
+    /// The same for all streams of a connection. 1 MiB: four full streams. A server that sends frames of a byte makes the
+    /// client hold 256 times as much, until they are read.
     pub connection_window_bytes: u32,
     /// Whom `https` addresses trust, and what they are shown. Default: the certificates that the system trusts; none.
     #[cfg(feature = "tls")]
@@ -65,8 +66,8 @@ impl Config {
     }
 }
 
-/// Calls that were given up and whose frames are still passed over. What comes for another is a breach, and the 1024th of a connection
-/// ends it. 10,000: the channel's own calls, so no server decides how many; h2's default is 50.
+/// Calls that were given up and whose frames are still passed over. What comes for one that is forgotten is a breach, and the 1024th
+/// of a connection ends it. 10,000: the channel's own calls, so no server decides how many; h2's default is 50.
 const RESETS_REMEMBERED: usize = 10_000;
 
 /// How long they are: a window of 256 KiB, on its way when its call is given up, takes two seconds at 1 Mbit/s. Ten; h2's default is

@@ -26,6 +26,8 @@ pub(crate) struct Outgoing {
     limits: MessageLimits,
     /// Bytes at the head of the buffer that belong to a frame whose beginning is h2's already.
     cut: usize,
+    /// Where the last frame in the buffer begins, if it does there.
+    last: usize,
     /// The sending task, waiting for the buffer to empty.
     room: Option<Waker>,
     messages: u64,
@@ -38,6 +40,7 @@ impl Outgoing {
             buffer: BytesMut::new(),
             limits,
             cut: 0,
+            last: 0,
             room: None,
             messages: 0,
             bytes: 0,
@@ -85,6 +88,7 @@ impl Outgoing {
             self.buffer.reserve(ROOM_BYTES.saturating_sub(before));
         }
         encode_frame(message, encoding, self.limits, &mut self.buffer)?;
+        self.last = before;
         self.messages += 1;
         self.bytes += (self.buffer.len() - before) as u64;
         Ok(())
@@ -98,7 +102,6 @@ impl Outgoing {
             if ready == 0 {
                 return Ok(());
             }
-            self.cut = cut_after(&self.buffer, self.cut, ready);
             let data = self.take(ready);
             let sent = stream.send_data(data, false);
             sent.map_err(|error| status_of(&error))?;
@@ -112,6 +115,12 @@ impl Outgoing {
     /// The next `length` bytes. What h2 holds is bounded in bytes and not in buffers: a few must not keep the room of many
     /// alive, so they are copied out, and the next messages go behind the rest.
     fn take(&mut self, length: usize) -> Bytes {
+        self.cut = match length > self.last {
+            // Usually it is the last frame that is cut, the one that has filled the buffer.
+            true => self.buffer.len().saturating_sub(length),
+            false => cut_after(&self.buffer, self.cut, length),
+        };
+        self.last = self.last.saturating_sub(length);
         if self.buffer.len() > ROOM_BYTES || length.saturating_mul(2) >= self.buffer.capacity() {
             return self.buffer.split_to(length).freeze();
         }
@@ -173,10 +182,6 @@ impl Outgoing {
 
 /// How much of a frame is left over when `sent` bytes of `buffer` go, which begins with the last `cut` bytes of a frame.
 fn cut_after(buffer: &[u8], cut: usize, sent: usize) -> usize {
-    if sent == buffer.len() {
-        // The buffer holds whole frames.
-        return 0;
-    }
     let mut end = cut;
     while end < sent {
         let Some(&[_, a, b, c, d]) = buffer.get(end..).and_then(<[u8]>::first_chunk) else {
@@ -207,6 +212,26 @@ mod tests {
         let shared = held.into_iter().filter(|held| !held.is_unique()).count();
         assert!(shared <= 1, "{shared}");
         assert!(outgoing.buffer.capacity() <= 2 * ROOM_BYTES);
+    }
+
+    #[test]
+    fn wherever_it_is_cut_twice_it_knows_the_rest_of_the_frame_as_its_bytes_say_it() {
+        let total = 3 * (PREFIX_LEN + 4);
+        for (first, second) in
+            (1..total).flat_map(|first| (1..=total - first).map(move |n| (first, n)))
+        {
+            let mut outgoing = Outgoing::new(MessageLimits::default());
+            for _ in 0..3 {
+                let message = RawMessage(Bytes::from_static(b"1234"));
+                let encoded = outgoing.encode(&message, Encoding::Identity);
+                encoded.expect("within the limit");
+            }
+            for sent in [first, second] {
+                let said = cut_after(&outgoing.buffer, outgoing.cut, sent);
+                outgoing.take(sent);
+                assert_eq!(outgoing.cut, said, "{first}, then {second}");
+            }
+        }
     }
 
     #[test]

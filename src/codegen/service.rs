@@ -145,10 +145,10 @@ fn server(service: &Service, full_name: &str) -> String {
             Shape::Bidi => format!("{handler}(&service, &call, &mut rx, &mut tx).await"),
         };
         arms += &format!(
-            "{index} => ::std::boxed::Box::pin(async move {{\n\
+            "{index} => {{\n\
                  let (call, mut rx, mut tx, runner) = rpc.open::<{request}, {response}>();\n\
-                 runner.run(async {{ {body} }}).await;\n\
-             }}),\n"
+                 ::std::boxed::Box::pin(runner.run(async move {{ {body} }}))\n\
+             }}\n"
         );
     }
     let route = if arms.is_empty() {

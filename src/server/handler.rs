@@ -4,12 +4,15 @@
 //! deadline passed, the client left or stalled, the server goes down.
 
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::Future;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
+
+use pin_project_lite::pin_project;
 
 use super::CallFuture;
 use super::timer::CallTimer;
@@ -75,32 +78,22 @@ impl Runner {
     /// # Cancel safety
     /// Dropping the future drops the handler and ends the call: with UNAVAILABLE when the server goes down or ends the
     /// connection, with CANCELLED otherwise.
-    pub async fn run(self, handler: impl Future<Output = Result<(), Status>>) {
+    pub fn run<H>(self, handler: H) -> impl Future<Output = ()>
+    where
+        H: Future<Output = Result<(), Status>>,
+    {
         let timer = CallTimer::new(self.shared.facts().deadline, self.stall_timeout);
-        let mut timer = pin!(timer);
-        let ended = if timer.deadline_passed() {
-            // Such as `0n`, or a call that waited in a queue: nobody waits for what the handler would do.
-            Ended::CutOff(expired())
-        } else {
-            let mut handler = pin!(handler);
-            poll_fn(|cx| self.poll_handler(handler.as_mut(), timer.as_mut(), cx)).await
-            // The handler is dropped here: what it holds is free before the client learns of the end.
-        };
-        let outcome = match ended {
-            Ended::Handler(outcome) => {
-                let flushed = poll_fn(|cx| {
-                    let flushed = self.shared.respond().poll_flush(cx);
-                    match flushed.is_pending() {
-                        true => self.poll_timer(timer.as_mut(), cx).map(Err),
-                        false => flushed,
-                    }
-                });
-                flushed.await.and(outcome)
-            }
-            // What was not sent yet is of no use to the client any more.
-            Ended::CutOff(status) => Err(status),
-        };
-        self.shared.end(outcome);
+        // Such as `0n`, or a call that waited in a queue: nobody waits for what the handler would do.
+        let late = timer.deadline_passed();
+        Running {
+            handler: (!late).then_some(handler),
+            ended: match late {
+                true => Ended::CutOff(expired()),
+                false => Ended::Handler(Ok(())),
+            },
+            timer,
+            runner: self,
+        }
     }
 
     fn poll_handler(
@@ -132,8 +125,59 @@ impl Runner {
         })
     }
 
+    /// Pending until everything that was sent is h2's, an error when the client leaves or there is no time left.
+    fn poll_flush(
+        &self,
+        timer: Pin<&mut CallTimer>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Status>> {
+        let flushed = self.shared.respond().poll_flush(cx);
+        match flushed.is_pending() {
+            true => self.poll_timer(timer, cx).map(Err),
+            false => flushed,
+        }
+    }
+
     fn poll_timer(&self, timer: Pin<&mut CallTimer>, cx: &mut Context<'_>) -> Poll<Status> {
         timer.poll(|| self.shared.turn(), cx)
+    }
+}
+
+pin_project! {
+    // By hand: an async function would have room for the handler twice, as its argument and where it is polled.
+    // Dropped in this order.
+    struct Running<H> {
+        #[pin]
+        handler: Option<H>,
+        // How it has ended, once there is none.
+        ended: Ended,
+        #[pin]
+        timer: CallTimer,
+        runner: Runner,
+    }
+}
+
+impl<H: Future<Output = Result<(), Status>>> Future for Running<H> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        let runner = this.runner;
+        if let Some(handler) = this.handler.as_mut().as_pin_mut() {
+            *this.ended = ready!(runner.poll_handler(handler, this.timer.as_mut(), cx));
+            // What it holds is free before the client learns of the end.
+            this.handler.set(None);
+        }
+        let outcome = match this.ended {
+            Ended::Handler(outcome) => {
+                let flushed = ready!(runner.poll_flush(this.timer, cx));
+                flushed.and(mem::replace(outcome, Ok(())))
+            }
+            // What was not sent yet is of no use to the client any more.
+            Ended::CutOff(status) => Err(status.clone()),
+        };
+        runner.shared.end(outcome);
+        Poll::Ready(())
     }
 }
 

@@ -137,26 +137,25 @@ pub mod shapes {
             let service = ::std::sync::Arc::clone(&self.0);
             match index {
                 0 => {
-                    ::std::boxed::Box::pin(async move {
-                        let (call, mut rx, mut tx, runner) = rpc
-                            .open::<super::Question, super::Answer>();
+                    let (call, mut rx, mut tx, runner) = rpc
+                        .open::<super::Question, super::Answer>();
+                    ::std::boxed::Box::pin(
                         runner
-                            .run(async {
+                            .run(async move {
                                 tx.send(
                                         &<S as Shapes>::unary(&service, &call, rx.only().await?)
                                             .await?,
                                     )
                                     .await
-                            })
-                            .await;
-                    })
+                            }),
+                    )
                 }
                 1 => {
-                    ::std::boxed::Box::pin(async move {
-                        let (call, mut rx, mut tx, runner) = rpc
-                            .open::<super::Question, super::Answer>();
+                    let (call, mut rx, mut tx, runner) = rpc
+                        .open::<super::Question, super::Answer>();
+                    ::std::boxed::Box::pin(
                         runner
-                            .run(async {
+                            .run(async move {
                                 <S as Shapes>::server_streaming(
                                         &service,
                                         &call,
@@ -164,35 +163,32 @@ pub mod shapes {
                                         &mut tx,
                                     )
                                     .await
-                            })
-                            .await;
-                    })
+                            }),
+                    )
                 }
                 2 => {
-                    ::std::boxed::Box::pin(async move {
-                        let (call, mut rx, mut tx, runner) = rpc
-                            .open::<super::Question, super::Answer>();
+                    let (call, mut rx, mut tx, runner) = rpc
+                        .open::<super::Question, super::Answer>();
+                    ::std::boxed::Box::pin(
                         runner
-                            .run(async {
+                            .run(async move {
                                 tx.send(
                                         &<S as Shapes>::client_streaming(&service, &call, &mut rx)
                                             .await?,
                                     )
                                     .await
-                            })
-                            .await;
-                    })
+                            }),
+                    )
                 }
                 3 => {
-                    ::std::boxed::Box::pin(async move {
-                        let (call, mut rx, mut tx, runner) = rpc
-                            .open::<super::Question, super::Answer>();
+                    let (call, mut rx, mut tx, runner) = rpc
+                        .open::<super::Question, super::Answer>();
+                    ::std::boxed::Box::pin(
                         runner
-                            .run(async {
+                            .run(async move {
                                 <S as Shapes>::bidi(&service, &call, &mut rx, &mut tx).await
-                            })
-                            .await;
-                    })
+                            }),
+                    )
                 }
                 _ => rpc.unimplemented(),
             }
@@ -385,29 +381,28 @@ pub mod types {
             let service = ::std::sync::Arc::clone(&self.0);
             match index {
                 0 => {
-                    ::std::boxed::Box::pin(async move {
-                        let (call, mut rx, mut tx, runner) = rpc
-                            .open::<super::question::Part, super::answer::part::Piece>();
+                    let (call, mut rx, mut tx, runner) = rpc
+                        .open::<super::question::Part, super::answer::part::Piece>();
+                    ::std::boxed::Box::pin(
                         runner
-                            .run(async {
+                            .run(async move {
                                 tx.send(
                                         &<S as Types>::nested(&service, &call, rx.only().await?)
                                             .await?,
                                     )
                                     .await
-                            })
-                            .await;
-                    })
+                            }),
+                    )
                 }
                 1 => {
-                    ::std::boxed::Box::pin(async move {
-                        let (call, mut rx, mut tx, runner) = rpc
-                            .open::<
-                                super::super::common::Money,
-                                super::super::common::money::Unit,
-                            >();
+                    let (call, mut rx, mut tx, runner) = rpc
+                        .open::<
+                            super::super::common::Money,
+                            super::super::common::money::Unit,
+                        >();
+                    ::std::boxed::Box::pin(
                         runner
-                            .run(async {
+                            .run(async move {
                                 <S as Types>::other_package(
                                         &service,
                                         &call,
@@ -415,44 +410,41 @@ pub mod types {
                                         &mut tx,
                                     )
                                     .await
-                            })
-                            .await;
-                    })
+                            }),
+                    )
                 }
                 2 => {
-                    ::std::boxed::Box::pin(async move {
-                        let (call, mut rx, mut tx, runner) = rpc
-                            .open::<::prost_types::Timestamp, i32>();
+                    let (call, mut rx, mut tx, runner) = rpc
+                        .open::<::prost_types::Timestamp, i32>();
+                    ::std::boxed::Box::pin(
                         runner
-                            .run(async {
+                            .run(async move {
                                 tx.send(
                                         &<S as Types>::well_known(&service, &call, rx.only().await?)
                                             .await?,
                                     )
                                     .await
-                            })
-                            .await;
-                    })
+                            }),
+                    )
                 }
                 3 => {
-                    ::std::boxed::Box::pin(async move {
-                        let (call, mut rx, mut tx, runner) = rpc.open::<(), ()>();
+                    let (call, mut rx, mut tx, runner) = rpc.open::<(), ()>();
+                    ::std::boxed::Box::pin(
                         runner
-                            .run(async {
+                            .run(async move {
                                 tx.send(
                                         &<S as Types>::nothing(&service, &call, rx.only().await?)
                                             .await?,
                                     )
                                     .await
-                            })
-                            .await;
-                    })
+                            }),
+                    )
                 }
                 4 => {
-                    ::std::boxed::Box::pin(async move {
-                        let (call, mut rx, mut tx, runner) = rpc.open::<(), ()>();
+                    let (call, mut rx, mut tx, runner) = rpc.open::<(), ()>();
+                    ::std::boxed::Box::pin(
                         runner
-                            .run(async {
+                            .run(async move {
                                 <S as Types>::stream_of_nothing(
                                         &service,
                                         &call,
@@ -460,27 +452,25 @@ pub mod types {
                                         &mut tx,
                                     )
                                     .await
-                            })
-                            .await;
-                    })
+                            }),
+                    )
                 }
                 5 => {
-                    ::std::boxed::Box::pin(async move {
-                        let (call, mut rx, mut tx, runner) = rpc
-                            .open::<
-                                ::prost::alloc::string::String,
-                                ::prost::alloc::vec::Vec<u8>,
-                            >();
+                    let (call, mut rx, mut tx, runner) = rpc
+                        .open::<
+                            ::prost::alloc::string::String,
+                            ::prost::alloc::vec::Vec<u8>,
+                        >();
+                    ::std::boxed::Box::pin(
                         runner
-                            .run(async {
+                            .run(async move {
                                 tx.send(
                                         &<S as Types>::text(&service, &call, rx.only().await?)
                                             .await?,
                                     )
                                     .await
-                            })
-                            .await;
-                    })
+                            }),
+                    )
                 }
                 _ => rpc.unimplemented(),
             }
@@ -727,130 +717,121 @@ pub mod s {
             let service = ::std::sync::Arc::clone(&self.0);
             match index {
                 0 => {
-                    ::std::boxed::Box::pin(async move {
-                        let (call, mut rx, mut tx, runner) = rpc
-                            .open::<super::Question, super::Answer>();
+                    let (call, mut rx, mut tx, runner) = rpc
+                        .open::<super::Question, super::Answer>();
+                    ::std::boxed::Box::pin(
                         runner
-                            .run(async {
+                            .run(async move {
                                 tx.send(
                                         &<T as S>::r#type(&service, &call, rx.only().await?).await?,
                                     )
                                     .await
-                            })
-                            .await;
-                    })
+                            }),
+                    )
                 }
                 1 => {
-                    ::std::boxed::Box::pin(async move {
-                        let (call, mut rx, mut tx, runner) = rpc
-                            .open::<super::Question, super::Answer>();
+                    let (call, mut rx, mut tx, runner) = rpc
+                        .open::<super::Question, super::Answer>();
+                    ::std::boxed::Box::pin(
                         runner
-                            .run(async {
+                            .run(async move {
                                 tx.send(
                                         &<T as S>::self_(&service, &call, rx.only().await?).await?,
                                     )
                                     .await
-                            })
-                            .await;
-                    })
+                            }),
+                    )
                 }
                 2 => {
-                    ::std::boxed::Box::pin(async move {
-                        let (call, mut rx, mut tx, runner) = rpc
-                            .open::<super::Question, super::Answer>();
+                    let (call, mut rx, mut tx, runner) = rpc
+                        .open::<super::Question, super::Answer>();
+                    ::std::boxed::Box::pin(
                         runner
-                            .run(async {
+                            .run(async move {
                                 <T as S>::r#async(&service, &call, &mut rx, &mut tx).await
-                            })
-                            .await;
-                    })
+                            }),
+                    )
                 }
                 3 => {
-                    ::std::boxed::Box::pin(async move {
-                        let (call, mut rx, mut tx, runner) = rpc
-                            .open::<super::Question, super::Answer>();
+                    let (call, mut rx, mut tx, runner) = rpc
+                        .open::<super::Question, super::Answer>();
+                    ::std::boxed::Box::pin(
                         runner
-                            .run(async {
+                            .run(async move {
                                 tx.send(
                                         &<T as S>::new_(&service, &call, rx.only().await?).await?,
                                     )
                                     .await
-                            })
-                            .await;
-                    })
+                            }),
+                    )
                 }
                 4 => {
-                    ::std::boxed::Box::pin(async move {
-                        let (call, mut rx, mut tx, runner) = rpc
-                            .open::<super::Question, super::Answer>();
+                    let (call, mut rx, mut tx, runner) = rpc
+                        .open::<super::Question, super::Answer>();
+                    ::std::boxed::Box::pin(
                         runner
-                            .run(async {
+                            .run(async move {
                                 tx.send(
                                         &<T as S>::clone(&service, &call, rx.only().await?).await?,
                                     )
                                     .await
-                            })
-                            .await;
-                    })
+                            }),
+                    )
                 }
                 5 => {
-                    ::std::boxed::Box::pin(async move {
-                        let (call, mut rx, mut tx, runner) = rpc
-                            .open::<super::Question, super::Answer>();
+                    let (call, mut rx, mut tx, runner) = rpc
+                        .open::<super::Question, super::Answer>();
+                    ::std::boxed::Box::pin(
                         runner
-                            .run(async {
+                            .run(async move {
                                 tx.send(
                                         &<T as S>::methods(&service, &call, rx.only().await?).await?,
                                     )
                                     .await
-                            })
-                            .await;
-                    })
+                            }),
+                    )
                 }
                 6 => {
-                    ::std::boxed::Box::pin(async move {
-                        let (call, mut rx, mut tx, runner) = rpc
-                            .open::<super::Question, super::Answer>();
+                    let (call, mut rx, mut tx, runner) = rpc
+                        .open::<super::Question, super::Answer>();
+                    ::std::boxed::Box::pin(
                         runner
-                            .run(async {
+                            .run(async move {
                                 tx.send(
                                         &<T as S>::service_name(&service, &call, rx.only().await?)
                                             .await?,
                                     )
                                     .await
-                            })
-                            .await;
-                    })
+                            }),
+                    )
                 }
                 7 => {
-                    ::std::boxed::Box::pin(async move {
-                        let (call, mut rx, mut tx, runner) = rpc
-                            .open::<super::Question, super::Answer>();
+                    let (call, mut rx, mut tx, runner) = rpc
+                        .open::<super::Question, super::Answer>();
+                    ::std::boxed::Box::pin(
                         runner
-                            .run(async {
+                            .run(async move {
                                 tx.send(
                                         &<T as S>::lower_camel(&service, &call, rx.only().await?)
                                             .await?,
                                     )
                                     .await
-                            })
-                            .await;
-                    })
+                            }),
+                    )
                 }
                 8 => {
-                    ::std::boxed::Box::pin(async move {
-                        let (call, mut rx, mut tx, runner) = rpc
-                            .open::<super::Question, super::Answer>();
+                    let (call, mut rx, mut tx, runner) = rpc
+                        .open::<super::Question, super::Answer>();
+                    ::std::boxed::Box::pin(
                         runner
-                            .run(async {
+                            .run(async move {
                                 tx.send(
                                         &<T as S>::http_get2(&service, &call, rx.only().await?)
                                             .await?,
                                     )
                                     .await
-                            })
-                            .await;
-                    })
+                            }),
+                    )
                 }
                 _ => rpc.unimplemented(),
             }
@@ -1009,18 +990,17 @@ pub mod old {
             let service = ::std::sync::Arc::clone(&self.0);
             match index {
                 0 => {
-                    ::std::boxed::Box::pin(async move {
-                        let (call, mut rx, mut tx, runner) = rpc
-                            .open::<super::Question, super::Answer>();
+                    let (call, mut rx, mut tx, runner) = rpc
+                        .open::<super::Question, super::Answer>();
+                    ::std::boxed::Box::pin(
                         runner
-                            .run(async {
+                            .run(async move {
                                 tx.send(
                                         &<S as Old>::ask(&service, &call, rx.only().await?).await?,
                                     )
                                     .await
-                            })
-                            .await;
-                    })
+                            }),
+                    )
                 }
                 _ => rpc.unimplemented(),
             }
@@ -1110,19 +1090,18 @@ pub mod oldest {
             let service = ::std::sync::Arc::clone(&self.0);
             match index {
                 0 => {
-                    ::std::boxed::Box::pin(async move {
-                        let (call, mut rx, mut tx, runner) = rpc
-                            .open::<super::Question, super::Answer>();
+                    let (call, mut rx, mut tx, runner) = rpc
+                        .open::<super::Question, super::Answer>();
+                    ::std::boxed::Box::pin(
                         runner
-                            .run(async {
+                            .run(async move {
                                 tx.send(
                                         &<S as Oldest>::ask(&service, &call, rx.only().await?)
                                             .await?,
                                     )
                                     .await
-                            })
-                            .await;
-                    })
+                            }),
+                    )
                 }
                 _ => rpc.unimplemented(),
             }

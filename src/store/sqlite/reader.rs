@@ -2,8 +2,9 @@
 //!
 //! In: a search. Out: one page, every row of it checked. Not here: threads and waiting (`pool`).
 
+use std::cell::RefCell;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use rusqlite::functions::{Context, FunctionFlags};
@@ -51,13 +52,15 @@ impl Wanted {
     }
 }
 
+thread_local! {
+    /// The page that this thread reads. SQLite calls `visit` in the thread that asked, and a lock for each row is a twentieth of an
+    /// export.
+    static VISIT: RefCell<Option<Visit>> = const { RefCell::new(None) };
+}
+
 /// A connection that can only read.
 #[derive(Debug)]
-pub(super) struct Reader {
-    connection: Connection,
-    /// The page being read. Only the thread of this reader locks it; SQLite's functions must be `Send`.
-    visit: Arc<Mutex<Option<Visit>>>,
-}
+pub(super) struct Reader(Connection);
 
 impl Reader {
     pub(super) fn open(path: &Path) -> Result<Self, SqliteError> {
@@ -76,15 +79,15 @@ impl Reader {
         if version != SCHEMA_VERSION {
             return Err(SqliteError::SchemaVersion(version));
         }
-        let visit = Arc::new(Mutex::new(None));
-        let visited = Arc::clone(&visit);
         connection.create_scalar_function(
             "visit",
             4,
             FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DIRECTONLY,
-            move |row| Ok(lock(&visited).as_mut().is_none_or(|visit| visit.row(row))),
+            |row| {
+                VISIT.with_borrow_mut(|visit| Ok(visit.as_mut().is_none_or(|visit| visit.row(row))))
+            },
         )?;
-        Ok(Self { connection, visit })
+        Ok(Self(connection))
     }
 
     /// The page, or `None` when nobody wants it any more.
@@ -97,12 +100,12 @@ impl Reader {
         let first = search
             .after
             .map_or(i64::from(i32::MIN), |id| i64::from(id) + 1);
-        *lock(&self.visit) = Some(Visit::new(search, rows, wanted.clone()));
+        VISIT.set(Some(Visit::new(search, rows, wanted.clone())));
         let stopped = {
-            let mut page = self.connection.prepare_cached(PAGE)?;
+            let mut page = self.0.prepare_cached(PAGE)?;
             page.exists([first])
         };
-        let visit = lock(&self.visit).take().expect("put there above");
+        let visit = VISIT.take().expect("put there above");
         match (stopped?, visit.stop) {
             (_, Some(Stop::Fault(error))) => Err(*error),
             (_, Some(Stop::Unwanted)) => Ok(None),
@@ -112,17 +115,10 @@ impl Reader {
     }
 
     pub(super) fn count(&mut self) -> Result<u64, SqliteError> {
-        let mut count = self
-            .connection
-            .prepare_cached("SELECT count(*) FROM orders")?;
+        let mut count = self.0.prepare_cached("SELECT count(*) FROM orders")?;
         let count: i64 = count.query_row([], |row| row.get(0))?;
         Ok(count.unsigned_abs())
     }
-}
-
-fn lock(visit: &Mutex<Option<Visit>>) -> MutexGuard<'_, Option<Visit>> {
-    // The page of a read that panicked is replaced before the next read.
-    visit.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A page that is being read.

@@ -38,15 +38,19 @@ pub(super) async fn order_list<S: OrderStore>(
         order: Some(Order::default()),
     };
     while let Some(held) = export.next_page().await? {
-        for row in held.page.orders() {
-            let order = message.order.get_or_insert_default();
-            order.id = row.id;
-            order.order_sn.clear();
-            order.order_sn.push_str(row.order_sn);
-            order.date.clear();
-            order.date.push_str(row.date);
-            export.read_while(tx.send(&message)).await?;
-        }
+        let sent = async {
+            for row in held.page.orders() {
+                let order = message.order.get_or_insert_default();
+                order.id = row.id;
+                order.order_sn.clear();
+                order.order_sn.push_str(row.order_sn);
+                order.date.clear();
+                order.date.push_str(row.date);
+                tx.send(&message).await?;
+            }
+            Ok::<_, Status>(())
+        };
+        export.read_while(sent).await?;
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use h2::server::{Connection, SendResponse};
 use h2::{Ping, PingPong, Reason, RecvStream};
 use http::Request;
@@ -35,6 +36,10 @@ use crate::transport::{
 /// How much of [`CLOSE_GRACE`] is for calls that were on their way, and for the statuses of those that were cut off. Half:
 /// the rest is for the last word, and for the client to close.
 const QUIET: Duration = CLOSE_GRACE.checked_div(2).expect("two is not zero");
+
+/// The same for a connection that ends while its server goes on, so that nobody waits for it. 5 s, as grpc-go waits: a call that is
+/// on its way for longer ends with UNAVAILABLE when it is too late to make it again.
+const LONG_QUIET: Duration = Duration::from_secs(5);
 
 /// Serves one connection to its end.
 pub(super) async fn serve<Io>(
@@ -273,6 +278,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Serve<Io> {
     /// Serves until the connection is closed, has nothing more to do, or must end: the calls that it has are one too many
     /// at the end of `grace` or of the drain. Also says when its client has to be gone.
     async fn drain(&mut self, phase: Watched<Phase>, grace: Duration) -> (Over, Instant) {
+        // Only wakes.
+        let mut draining = pin!(phase.wait_for(|phase| *phase >= Phase::Draining).fuse());
         let mut ending = pin!(phase.wait_for(|phase| *phase >= Phase::Ending));
         let mut grace = pin!(sleep(grace));
         // Counted from the end of the last call: others may be on their way.
@@ -292,7 +299,12 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Serve<Io> {
                     false => Poll::Pending,
                 };
             }
-            let quiet = quiet.get_or_insert_with(|| Box::pin(sleep(QUIET)));
+            let quiet = quiet.get_or_insert_with(|| Box::pin(sleep(LONG_QUIET)));
+            let _ = draining.as_mut().poll(cx);
+            let soon = Instant::now() + QUIET;
+            if phase.get() >= Phase::Draining && quiet.deadline() > soon {
+                quiet.as_mut().reset(soon);
+            }
             quiet.as_mut().poll(cx).map(|()| Over::Quiet)
         })
         .await;

@@ -87,6 +87,36 @@ async fn a_call_that_comes_a_moment_after_goaway_is_served() {
     assert_eq!(server.ended().await, Drained::Clean);
 }
 
+/// Its client is far away, and the server has time: it goes on.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_comes_four_seconds_after_the_goaway_of_an_idle_connection_is_served() {
+    let mut config = Config::default();
+    config.idle_timeout = 10 * SECOND;
+    let server = serve(config);
+    let mut client = server.connect(&[]).await;
+    first_goaway(&mut client).await;
+    sleep(4 * SECOND).await;
+    client.call(1, "/t.T/Echo", &[], Some(b"late")).await;
+    assert_eq!(client.status().await.get("grpc-status"), Some("0"));
+    let begun = Instant::now();
+    assert_eq!(client.next_of(kind::HEADERS).await, None);
+    assert!(begun.elapsed() <= 6 * SECOND, "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_that_was_told_to_go_is_gone_within_a_second_of_a_drain() {
+    let mut config = Config::default();
+    config.idle_timeout = 10 * SECOND;
+    let server = serve(config);
+    let mut client = server.connect(&[]).await;
+    first_goaway(&mut client).await;
+    sleep(SECOND).await;
+    server.stop();
+    let begun = Instant::now();
+    assert_eq!(server.ended().await, Drained::Clean);
+    assert!(begun.elapsed() <= SECOND, "{:?}", begun.elapsed());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_client_that_vanishes_after_goaway_loses_its_calls_as_before_it() {
     let mut config = Config::default();

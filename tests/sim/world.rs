@@ -18,7 +18,7 @@ use crate::network::{Port, elapsed};
 use crate::service::{Books, Simulated};
 
 /// How far the simulation goes with each step. Messages move between steps, timers within them.
-const TICK: Duration = Duration::from_millis(5);
+pub(crate) const TICK: Duration = Duration::from_millis(5);
 
 /// Longer than any simulation takes: deadlines are at most 15 s, and a client has up to 12 calls, five at once.
 const END: Duration = Duration::from_secs(300);

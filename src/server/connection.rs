@@ -3,6 +3,7 @@
 //! In: a socket. Out: answers. Not here: who polls the calls (`calls`).
 
 use std::future::{Future, poll_fn};
+use std::mem;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -37,8 +38,8 @@ use crate::transport::{
 /// the rest is for the last word, and for the client to close.
 const QUIET: Duration = CLOSE_GRACE.checked_div(2).expect("two is not zero");
 
-/// The same for a connection that ends while its server goes on, so that nobody waits for it. 5 s, as grpc-go waits: a call that is
-/// on its way for longer ends with UNAVAILABLE when it is too late to make it again.
+/// The same for a connection that ends while its server goes on, so that nobody waits for it. 5 s, as grpc-go waits: a streamed call
+/// that comes later ends with UNAVAILABLE.
 const LONG_QUIET: Duration = Duration::from_secs(5);
 
 /// Serves one connection to its end.
@@ -282,8 +283,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Serve<Io> {
         let mut draining = pin!(phase.wait_for(|phase| *phase >= Phase::Draining).fuse());
         let mut ending = pin!(phase.wait_for(|phase| *phase >= Phase::Ending));
         let mut grace = pin!(sleep(grace));
-        // Counted from the end of the last call: others may be on their way.
-        let mut quiet = None;
+        // Counted from the end of the last call: others may be on their way. Where nobody waits, from the last byte too: a slow
+        // link brings what was sent before them.
+        let (mut quiet, mut read) = (None, 0);
         let over = poll_fn(|cx| {
             if self.poll_life(cx).is_ready() {
                 return Poll::Ready(Over::Closed);
@@ -299,11 +301,15 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Serve<Io> {
                     false => Poll::Pending,
                 };
             }
-            let quiet = quiet.get_or_insert_with(|| Box::pin(sleep(LONG_QUIET)));
             let _ = draining.as_mut().poll(cx);
-            let soon = Instant::now() + QUIET;
-            if phase.get() >= Phase::Draining && quiet.deadline() > soon {
-                quiet.as_mut().reset(soon);
+            let quiet = quiet.get_or_insert_with(|| Box::pin(sleep(LONG_QUIET)));
+            let (before, now) = (mem::replace(&mut read, self.seen().read), Instant::now());
+            if phase.get() >= Phase::Draining {
+                if quiet.deadline() > now + QUIET {
+                    quiet.as_mut().reset(now + QUIET);
+                }
+            } else if read != before && grace.as_mut().poll(cx).is_pending() {
+                quiet.as_mut().reset(now + LONG_QUIET);
             }
             quiet.as_mut().poll(cx).map(|()| Over::Quiet)
         })

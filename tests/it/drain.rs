@@ -100,7 +100,8 @@ async fn a_call_that_comes_four_seconds_after_the_goaway_of_an_idle_connection_i
     assert_eq!(client.status().await.get("grpc-status"), Some("0"));
     let begun = Instant::now();
     assert_eq!(client.next_of(kind::HEADERS).await, None);
-    assert!(begun.elapsed() <= 6 * SECOND, "{:?}", begun.elapsed());
+    let took = begun.elapsed();
+    assert!((5 * SECOND..6 * SECOND).contains(&took), "{took:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -21,7 +21,7 @@ NAMES = {
 PEERS = ["tonic-best", "grpc-go", "tonic", "connectrpc"]
 # Whom each is compared with: streamway built in the same way.
 OURS = {"tonic": "ours-written", "connectrpc": "ours-written"}
-NOTES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "notes.md")
+REPORT = os.path.dirname(os.path.abspath(__file__))
 
 # Least ratio peer ÷ ours: tonic as written, tonic at its best, grpc-go.
 GOALS = {
@@ -71,8 +71,10 @@ def write(folder, works, samples, facts, commands):
         with open(os.path.join(folder, name), "w") as file:
             file.write(svg)
         text.append(f"![{title}]({name})\n")
-    with open(NOTES) as file:
-        text.append("\n" + file.read())
+    # Made by benches/profile, and by hand.
+    for part in ["profile.md", "notes.md"]:
+        with open(os.path.join(REPORT, part)) as file:
+            text.append("\n" + file.read())
     text.append("\n## Commands\n\nFrom the root of the repository: `" + facts["command"] + "`. What it runs against each server:\n\n```text")
     text += [f"{name:24} {command}" for name, command in commands.items() if not name.startswith(("orders-", "streams-"))]
     text.append("```")

@@ -35,8 +35,8 @@ impl<T: Codec> Sender<T> {
     ///
     /// # Cancel safety
     /// A dropped future sent either the whole message or nothing of it.
-    pub async fn send(&mut self, message: &T) -> Result<(), Status> {
-        poll_fn(|cx| self.shared.respond().poll_send(message, cx)).await
+    pub fn send(&mut self, message: &T) -> impl Future<Output = Result<(), Status>> {
+        poll_fn(|cx| self.shared.respond().poll_send(message, cx))
     }
 
     /// As [`Call::compress`](super::Call::compress).

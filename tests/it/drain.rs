@@ -105,6 +105,22 @@ async fn a_call_that_comes_four_seconds_after_the_goaway_of_an_idle_connection_i
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_is_told_to_go_and_only_goes_on_talking_is_gone_after_the_grace() {
+    let mut config = Config::default();
+    config.idle_timeout = 10 * SECOND;
+    config.max_connection_age_grace = 30 * SECOND;
+    let server = serve(config);
+    let mut client = server.connect(&[]).await;
+    first_goaway(&mut client).await;
+    let begun = Instant::now();
+    while client.send(&Frame::ping(*b"stay on!")).await.is_ok() {
+        assert!(begun.elapsed() < 60 * SECOND, "it stays");
+        sleep(9 * SECOND / 2).await;
+    }
+    assert!(begun.elapsed() >= 30 * SECOND, "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_idle_connection_that_was_told_to_go_is_gone_within_a_second_of_a_drain() {
     let mut config = Config::default();
     config.idle_timeout = 10 * SECOND;

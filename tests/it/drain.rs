@@ -5,7 +5,7 @@ use std::time::Duration;
 use streamway::server::{Config, Drained};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::piped::{Client, serve};
+use crate::piped::{Client, Serving, serve};
 use crate::raw::frame::{Frame, error, kind, setting};
 use crate::support::{LONG, frame};
 
@@ -90,11 +90,7 @@ async fn a_call_that_comes_a_moment_after_goaway_is_served() {
 /// Its client is far away, and the server has time: it goes on.
 #[tokio::test(start_paused = true)]
 async fn a_call_that_comes_four_seconds_after_the_goaway_of_an_idle_connection_is_served() {
-    let mut config = Config::default();
-    config.idle_timeout = 10 * SECOND;
-    let server = serve(config);
-    let mut client = server.connect(&[]).await;
-    first_goaway(&mut client).await;
+    let (_server, mut client) = told_to_go(Config::default()).await;
     sleep(4 * SECOND).await;
     client.call(1, "/t.T/Echo", &[], Some(b"late")).await;
     assert_eq!(client.status().await.get("grpc-status"), Some("0"));
@@ -107,11 +103,8 @@ async fn a_call_that_comes_four_seconds_after_the_goaway_of_an_idle_connection_i
 #[tokio::test(start_paused = true)]
 async fn a_client_that_is_told_to_go_and_only_goes_on_talking_is_gone_after_the_grace() {
     let mut config = Config::default();
-    config.idle_timeout = 10 * SECOND;
     config.max_connection_age_grace = 30 * SECOND;
-    let server = serve(config);
-    let mut client = server.connect(&[]).await;
-    first_goaway(&mut client).await;
+    let (_server, mut client) = told_to_go(config).await;
     let begun = Instant::now();
     while client.send(&Frame::ping(*b"stay on!")).await.is_ok() {
         assert!(begun.elapsed() < 60 * SECOND, "it stays");
@@ -122,11 +115,7 @@ async fn a_client_that_is_told_to_go_and_only_goes_on_talking_is_gone_after_the_
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_connection_that_was_told_to_go_is_gone_within_a_second_of_a_drain() {
-    let mut config = Config::default();
-    config.idle_timeout = 10 * SECOND;
-    let server = serve(config);
-    let mut client = server.connect(&[]).await;
-    first_goaway(&mut client).await;
+    let (server, _client) = told_to_go(Config::default()).await;
     sleep(SECOND).await;
     server.stop();
     let begun = Instant::now();
@@ -187,6 +176,15 @@ async fn an_answer_to_what_is_no_grpc_that_nobody_takes_is_taken_back() {
         assert_eq!(server.ended().await, Drained::Clean);
         assert!(begun.elapsed() <= 2 * SECOND, "{:?}", begun.elapsed());
     }
+}
+
+/// A connection that has been idle for too long, where the server goes on.
+async fn told_to_go(mut config: Config) -> (Serving, Client) {
+    config.idle_timeout = 10 * SECOND;
+    let server = serve(config);
+    let mut client = server.connect(&[]).await;
+    first_goaway(&mut client).await;
+    (server, client)
 }
 
 async fn first_goaway(client: &mut Client) {

@@ -16,7 +16,11 @@ use crate::support::{Fixture, LONG, Served};
 const LAST: u32 = 0x7fff_ffff;
 
 async fn connect(settings: &[(u16, u32)]) -> (Served, Peer<TcpStream>) {
-    let served = Fixture::default().serve(Server::new()).await;
+    connect_to(Server::new(), settings).await
+}
+
+async fn connect_to(server: Server, settings: &[(u16, u32)]) -> (Served, Peer<TcpStream>) {
+    let served = Fixture::default().serve(server).await;
     let socket = TcpStream::connect(served.socket_address()).await;
     let peer = Peer::connect(socket.expect("served"), settings).await;
     (served, peer.expect("an HTTP/2 server"))
@@ -344,10 +348,7 @@ async fn a_client_that_gives_up_on_many_calls_at_once_keeps_its_connection() {
 async fn what_still_comes_for_calls_that_were_answered_early_costs_no_other_call() {
     let mut config = Config::default();
     config.max_concurrent_streams = 1_200;
-    let served = Fixture::default().serve(Server::new().config(config)).await;
-    let socket = TcpStream::connect(served.socket_address()).await;
-    let peer = Peer::connect(socket.expect("served"), &[]).await;
-    let mut peer = peer.expect("an HTTP/2 server");
+    let (_served, mut peer) = connect_to(Server::new().config(config), &[]).await;
     let streams: Vec<u32> = (0..1_100).map(|call| 2 * call + 1).collect();
     for stream in &streams {
         let request = Frame::headers(*stream, &head("/t.T/NotThere"));

@@ -295,22 +295,19 @@ impl Service for Echo {
     }
 
     fn call(&self, index: usize, rpc: Rpc) -> CallFuture {
-        Box::pin(async move {
-            let (_call, mut rx, mut tx, runner) = rpc.open::<RawMessage, RawMessage>();
-            let handler = async {
-                let mut last = RawMessage(Bytes::new());
-                while let Some(message) = rx.message().await? {
-                    if index == 0 {
-                        tx.send(&message).await?;
-                    }
-                    last = message;
+        let (_call, mut rx, mut tx, runner) = rpc.open::<RawMessage, RawMessage>();
+        Box::pin(runner.run(async move {
+            let mut last = RawMessage(Bytes::new());
+            while let Some(message) = rx.message().await? {
+                if index == 0 {
+                    tx.send(&message).await?;
                 }
-                if index == 1 {
-                    tx.send(&last).await?;
-                }
-                Ok(())
-            };
-            runner.run(handler).await;
-        })
+                last = message;
+            }
+            if index == 1 {
+                tx.send(&last).await?;
+            }
+            Ok(())
+        }))
     }
 }

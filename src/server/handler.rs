@@ -82,16 +82,10 @@ impl Runner {
     where
         H: Future<Output = Result<(), Status>>,
     {
-        let timer = CallTimer::new(self.shared.facts().deadline, self.stall_timeout);
-        // Such as `0n`, or a call that waited in a queue: nobody waits for what the handler would do.
-        let late = timer.deadline_passed();
         Running {
-            handler: (!late).then_some(handler),
-            ended: match late {
-                true => Ended::CutOff(expired()),
-                false => Ended::Handler(Ok(())),
-            },
-            timer,
+            handler: Some(handler),
+            ended: Ended::Handler(Ok(())),
+            timer: CallTimer::new(self.shared.facts().deadline, self.stall_timeout),
             runner: self,
         }
     }
@@ -106,10 +100,7 @@ impl Runner {
         match catch_unwind(AssertUnwindSafe(|| handler.poll(cx))) {
             Ok(Poll::Ready(outcome)) => return Poll::Ready(Ended::Handler(outcome)),
             Ok(Poll::Pending) => {}
-            Err(_) => {
-                let status = Status::internal("the handler panicked");
-                return Poll::Ready(Ended::Handler(Err(status)));
-            }
+            Err(_) => return Poll::Ready(Ended::panicked()),
         }
         if let Poll::Ready(status) = self.poll_timer(timer, cx) {
             return Poll::Ready(Ended::CutOff(status));
@@ -155,6 +146,18 @@ pin_project! {
         timer: CallTimer,
         runner: Runner,
     }
+
+    impl<H> PinnedDrop for Running<H> {
+        fn drop(this: Pin<&mut Self>) {
+            // The connection drops its calls and goes on; `Runner` says how this one ended.
+            let _ = drop_handler(this.project().handler);
+        }
+    }
+}
+
+/// False when it panicked.
+fn drop_handler<H>(mut handler: Pin<&mut Option<H>>) -> bool {
+    catch_unwind(AssertUnwindSafe(|| handler.set(None))).is_ok()
 }
 
 impl<H: Future<Output = Result<(), Status>>> Future for Running<H> {
@@ -164,9 +167,15 @@ impl<H: Future<Output = Result<(), Status>>> Future for Running<H> {
         let mut this = self.project();
         let runner = this.runner;
         if let Some(handler) = this.handler.as_mut().as_pin_mut() {
-            *this.ended = ready!(runner.poll_handler(handler, this.timer.as_mut(), cx));
+            // Such as `0n`, or a call that has waited for others: nobody waits for what the handler would do.
+            *this.ended = match this.timer.is_late_to_begin() {
+                true => Ended::CutOff(expired()),
+                false => ready!(runner.poll_handler(handler, this.timer.as_mut(), cx)),
+            };
             // What it holds is free before the client learns of the end.
-            this.handler.set(None);
+            if !drop_handler(this.handler) {
+                *this.ended = Ended::panicked();
+            }
         }
         let outcome = match this.ended {
             Ended::Handler(outcome) => {
@@ -187,6 +196,12 @@ enum Ended {
     Handler(Result<(), Status>),
     /// By its time or the client.
     CutOff(Status),
+}
+
+impl Ended {
+    fn panicked() -> Self {
+        Self::Handler(Err(Status::internal("the handler panicked")))
+    }
 }
 
 impl Drop for Runner {

@@ -47,9 +47,9 @@ impl CallTimer {
         }
     }
 
-    /// Whether the deadline has passed.
-    pub(super) fn deadline_passed(&self) -> bool {
-        has_passed(self.deadline)
+    /// Whether the deadline has passed before the call has done anything.
+    pub(super) fn is_late_to_begin(&self) -> bool {
+        self.sleep.is_none() && has_passed(self.deadline)
     }
 
     /// Pending while the call has time. `turn` is asked when it is looked at.

@@ -46,14 +46,11 @@ impl Odd {
         let dropped = Arc::clone(dropped);
         Self(Arc::new(move |rpc| {
             let dropped = Arc::clone(&dropped);
-            Box::pin(async move {
-                let (call, rx, tx, runner) = rpc.open();
-                let handler = async move {
-                    let _on_drop = OnDrop(dropped);
-                    handler(call, rx, tx).await
-                };
-                runner.run(handler).await;
-            })
+            let (call, rx, tx, runner) = rpc.open();
+            Box::pin(runner.run(async move {
+                let _on_drop = OnDrop(dropped);
+                handler(call, rx, tx).await
+            }))
         }))
     }
 }

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::Request;
 use streamway::MessageLimits;
-use streamway::server::Server;
+use streamway::server::{Config, Drained, Server};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::{Duration, timeout};
 
+use crate::piped;
+use crate::raw::frame::kind;
 use crate::support::{Fixture, frame};
 use crate::wire::{call, connect_to, grpc, serve_raw};
 
@@ -93,6 +95,69 @@ async fn a_call_whose_time_is_over_when_it_comes_is_not_begun() {
         assert_eq!(answer.status(), ("4", "the deadline passed"), "{timeout}");
         assert_eq!(answer.body, b"", "{timeout}");
     }
+}
+
+/// Both come before the first is begun, which then has the thread until the time of the other is over.
+#[tokio::test]
+async fn a_call_whose_time_passes_while_others_are_begun_is_not_begun() {
+    let server = piped::serve(Config::default());
+    let mut client = server.connect(&[]).await;
+    client.call(1, "/t.T/Block", &[], Some(b"x")).await;
+    let short = ("grpc-timeout", "50m");
+    client.call(3, "/t.T/Echo", &[short], Some(b"y")).await;
+    let mut statuses = Vec::new();
+    while statuses.len() < 2 {
+        let block = client.next_of(kind::HEADERS).await.expect("an answer");
+        let headers = client.headers(&block).await.expect("HPACK");
+        if let Some(status) = headers.get("grpc-status") {
+            statuses.push((block.stream, status.to_owned()));
+        }
+    }
+    statuses.sort();
+    assert_eq!(statuses, [(1, "0".to_owned()), (3, "4".to_owned())]);
+}
+
+/// The deadline ends the one, the drain the other.
+async fn a_handler_that_panics_when_it_is_dropped() {
+    let mut config = Config::default();
+    config.drain_timeout = Duration::from_millis(300);
+    let served = Fixture::default().serve(Server::new().config(config)).await;
+    let client = connect_to(&served).await;
+    let request = |path: &str| grpc(path).header("grpc-timeout", "1S");
+    let bomb = request("/t.T/Bomb").body(()).expect("legal");
+    let hang = request("/t.T/Hang").body(()).expect("legal");
+    let (bomb, hang) = tokio::join!(
+        call(&client, bomb, frame(b"")),
+        call(&client, hang, frame(b"")),
+    );
+    assert_eq!(bomb.status(), ("13", "the handler panicked"));
+    assert_eq!(hang.status(), ("4", "the deadline passed"));
+
+    let cut_off = ["/t.T/Hang", "/t.T/Bomb", "/t.T/Hang"].map(|path| {
+        let request = grpc(path).body(()).expect("legal");
+        call(&client, request, frame(b""))
+    });
+    let cut_off = async move {
+        for answer in futures_util::future::join_all(cut_off).await {
+            assert_eq!(answer.status().0, "14", "{}", answer.status().1);
+        }
+    };
+    let stop = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        served.stop();
+        assert_eq!(served.ended().await, Drained::Cut);
+    };
+    tokio::join!(cut_off, stop);
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_when_it_is_dropped_costs_only_its_own_call() {
+    a_handler_that_panics_when_it_is_dropped().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handler_that_panics_when_it_is_dropped_costs_only_its_own_call_on_any_runtime() {
+    a_handler_that_panics_when_it_is_dropped().await;
 }
 
 #[tokio::test]

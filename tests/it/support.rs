@@ -22,10 +22,15 @@ pub(crate) const REFUSE: Method = Method::new("/t.T/Refuse", MethodKind::ClientS
 pub(crate) const EARLY: Method = Method::new("/t.T/Early", MethodKind::ClientStreaming);
 pub(crate) const FOREVER: Method = Method::new("/t.T/Forever", MethodKind::ServerStreaming);
 pub(crate) const TRAIL: Method = Method::new("/t.T/Trail", MethodKind::Unary);
+pub(crate) const BLOCK: Method = Method::new("/t.T/Block", MethodKind::Unary);
+pub(crate) const BOMB: Method = Method::new("/t.T/Bomb", MethodKind::Unary);
 
 const METHODS: &[Method] = &[
-    COUNT, ECHO, PANIC, HANG, JOIN, REVERSE, REFUSE, FOREVER, EARLY, TRAIL,
+    COUNT, ECHO, PANIC, HANG, JOIN, REVERSE, REFUSE, FOREVER, EARLY, TRAIL, BLOCK, BOMB,
 ];
+
+/// For how long a handler of `Block` has the thread for itself.
+pub(crate) const BLOCKED: Duration = Duration::from_millis(100);
 
 /// Longer than anything takes; a test that hangs fails.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
@@ -126,6 +131,15 @@ impl Fixture {
                     tx.send(&message).await?;
                 }
             }
+            BLOCK => {
+                std::thread::sleep(BLOCKED);
+                tx.send(&rx.only().await?).await
+            }
+            // Hangs, and panics when it is dropped.
+            BOMB => {
+                let _bomb = Bomb;
+                std::future::pending().await
+            }
             _ => {
                 self.hanging.notify_one();
                 std::future::pending().await
@@ -155,6 +169,14 @@ fn mirror_compression(call: &Call) {
     });
 }
 
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        let _ = panic_on_purpose();
+    }
+}
+
 #[expect(clippy::panic, reason = "to show that it costs only its own call")]
 fn panic_on_purpose() -> Result<(), Status> {
     panic!("on purpose")
@@ -167,12 +189,9 @@ impl Service for Fixture {
 
     fn call(&self, index: usize, rpc: Rpc) -> CallFuture {
         let service = self.clone();
-        Box::pin(async move {
-            let (call, mut rx, mut tx, runner) = rpc.open();
-            runner
-                .run(service.handle(index, &call, &mut rx, &mut tx))
-                .await;
-        })
+        // As generated code does.
+        let (call, mut rx, mut tx, runner) = rpc.open();
+        Box::pin(runner.run(async move { service.handle(index, &call, &mut rx, &mut tx).await }))
     }
 }
 

@@ -138,10 +138,8 @@ impl Service for Simulated {
 
     fn call(&self, index: usize, rpc: Rpc) -> CallFuture {
         let service = self.clone();
-        Box::pin(async move {
-            let (_call, mut rx, mut tx, runner): (Call, _, _, _) = rpc.open();
-            runner.run(service.handle(index, &mut rx, &mut tx)).await;
-        })
+        let (_call, mut rx, mut tx, runner): (Call, _, _, _) = rpc.open();
+        Box::pin(runner.run(async move { service.handle(index, &mut rx, &mut tx).await }))
     }
 }
 

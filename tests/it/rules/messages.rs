@@ -67,17 +67,14 @@ async fn a_handler_that_reads_no_more_holds_no_window_of_its_connection() {
         }
 
         fn call(&self, _: usize, rpc: Rpc) -> CallFuture {
-            Box::pin(async move {
-                let (_call, mut requests, mut responses, runner) = rpc.open();
-                let answer = async move {
-                    let message: Option<RawMessage> = requests.message().await?;
-                    assert!(message.is_some());
-                    drop(requests);
-                    responses.send(&raw(b"taken")).await?;
-                    std::future::pending().await
-                };
-                runner.run(answer).await;
-            })
+            let (_call, mut requests, mut responses, runner) = rpc.open();
+            Box::pin(runner.run(async move {
+                let message: Option<RawMessage> = requests.message().await?;
+                assert!(message.is_some());
+                drop(requests);
+                responses.send(&raw(b"taken")).await?;
+                std::future::pending().await
+            }))
         }
     }
     let served = serve(Server::new().add_service(Deaf)).await;

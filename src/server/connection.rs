@@ -302,19 +302,25 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Serve<Io> {
                 };
             }
             let _ = draining.as_mut().poll(cx);
-            let quiet = quiet.get_or_insert_with(|| Box::pin(sleep(LONG_QUIET)));
             let (before, now) = (mem::replace(&mut read, self.seen().read), Instant::now());
-            if phase.get() >= Phase::Draining {
-                if quiet.deadline() > now + QUIET {
-                    quiet.as_mut().reset(now + QUIET);
-                }
-            } else if read != before && grace.as_mut().poll(cx).is_pending() {
-                quiet.as_mut().reset(now + LONG_QUIET);
+            let left = grace.deadline().saturating_duration_since(now);
+            let (most, talks) = match phase.get() >= Phase::Draining {
+                true => (QUIET, false),
+                false => (
+                    left.clamp(QUIET, LONG_QUIET),
+                    read != before && !left.is_zero(),
+                ),
+            };
+            let quiet = quiet.get_or_insert_with(|| Box::pin(sleep(most)));
+            if talks || quiet.deadline() > now + most {
+                quiet.as_mut().reset(now + most);
             }
             quiet.as_mut().poll(cx).map(|()| Over::Quiet)
         })
         .await;
-        let quiet_by = quiet.map_or_else(|| Instant::now() + QUIET, |quiet| quiet.deadline());
+        // Of a connection that is closed, or has calls to end, nothing more is waited for.
+        let soon = Instant::now() + QUIET;
+        let quiet_by = quiet.map_or(soon, |quiet| quiet.deadline().min(soon));
         (over, quiet_by + (CLOSE_GRACE - QUIET))
     }
 

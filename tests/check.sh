@@ -20,7 +20,7 @@ readonly TOOLS=$TARGET/tools
 export PATH=$TOOLS/bin:$PATH
 
 # The cases of tests/it/peers. One more or less is meant, or a mistake.
-readonly MISBEHAVING_SERVERS=261
+readonly MISBEHAVING_SERVERS=263
 
 # The attacks of tests/attack; each prints a line.
 readonly ATTACKS=71

@@ -156,6 +156,45 @@ async fn a_call_that_is_broken_off_after_its_deadline_is_late_whatever_broke_it(
     }
 }
 
+/// Of what a server says wrong, a client that reads it late is told what is wrong.
+#[tokio::test]
+async fn a_call_that_fails_by_what_came_before_its_deadline_fails_by_that_however_late_it_is_read()
+{
+    let wrongs = [
+        (
+            "a message over the limit",
+            b"\0\0\xFF\xFF\xFF",
+            Code::ResourceExhausted,
+        ),
+        ("a message in no encoding", b"\x01\0\0\0\0", Code::Internal),
+    ];
+    for (name, wrong, expected) in wrongs {
+        case(format!("rule 51: {name}, read after the deadline"), async {
+            const DEADLINE: Duration = Duration::from_millis(500);
+            let (server, channel) = Server::bind().await;
+            let serving = async {
+                let mut connection = server.accept(&[]).await;
+                let stream = connection.request().await.expect("a call").stream;
+                let wrong = Frame::data(stream, wrong.to_vec());
+                connection.send(&[head(stream), wrong]).await;
+                connection.settle().await;
+            };
+            let calling = async {
+                let call = channel.server_streaming(DOWNLOAD, raw_message(b""));
+                let started = Instant::now();
+                let mut responses = call.timeout(DEADLINE).start().await.expect("connected");
+                responses.headers().await.expect("in time");
+                sleep_until(started + 2 * DEADLINE).await;
+                let end: Result<Option<RawMessage>, Status> = responses.message().await;
+                end.expect_err("wrong").code()
+            };
+            let ((), code) = tokio::join!(serving, calling);
+            assert_eq!(code, expected);
+        })
+        .await;
+    }
+}
+
 /// As above: the task that sends sees the reset and its deadline at once.
 #[tokio::test]
 async fn whoever_sends_is_told_the_same_when_its_call_is_broken_off_after_its_deadline() {

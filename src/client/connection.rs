@@ -17,7 +17,7 @@ use super::address::Address;
 use super::channel::{Route, Target};
 use super::greeting::Greeting;
 use crate::call::{code_of, expired};
-use crate::status::Status;
+use crate::status::{Code, Status};
 use crate::transport::{Dialer, Flush, Gathered, gather, tcp};
 
 /// Drives a connection to its end.
@@ -168,8 +168,9 @@ pub(super) fn status_of(error: &h2::Error) -> Status {
 /// whatever was seen of it first: a server or a proxy that keeps the same deadline resets the stream or closes the
 /// connection.
 pub(super) fn broken_off(status: Status, deadline: Option<Instant>) -> Status {
+    let says_so = status.code() == Code::DeadlineExceeded;
     match deadline {
-        Some(deadline) if deadline <= Instant::now() => {
+        Some(deadline) if !says_so && deadline <= Instant::now() => {
             expired().with_source(Arc::new(status) as Arc<_>)
         }
         Some(_) | None => status,

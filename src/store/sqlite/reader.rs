@@ -100,9 +100,9 @@ impl Reader {
         let first = search
             .after
             .map_or(i64::from(i32::MIN), |id| i64::from(id) + 1);
-        VISIT.set(Some(Visit::new(search, rows, wanted.clone())));
         let stopped = {
             let mut page = self.0.prepare_cached(PAGE)?;
+            VISIT.set(Some(Visit::new(search, rows, wanted.clone())));
             page.exists([first])
         };
         let visit = VISIT.take().expect("put there above");

@@ -76,6 +76,7 @@ impl Outgoing {
     }
 
     /// Adds one message, compressed with `encoding`.
+    #[inline]
     pub(crate) fn encode<T: Codec>(
         &mut self,
         message: &T,

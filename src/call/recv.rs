@@ -73,6 +73,7 @@ impl Inbound {
     }
 
     /// What `decode` makes of the next message of what has come; `None` when it is not there, or not whole.
+    #[inline]
     pub(crate) fn next_message<T>(&mut self, decode: impl Decode<T>) -> Result<Option<T>, Status> {
         let read = self.frames.read_frame(|compressed, payload| {
             self.messages += 1;

@@ -160,6 +160,7 @@ impl Respond {
     }
 
     /// Sends one message, or waits for room.
+    #[inline]
     pub(crate) fn poll_send<T: Codec>(
         &mut self,
         message: &T,

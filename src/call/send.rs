@@ -35,6 +35,7 @@ impl<T: Codec> Sender<T> {
     ///
     /// # Cancel safety
     /// A dropped future sent either the whole message or nothing of it.
+    #[inline]
     pub fn send(&mut self, message: &T) -> impl Future<Output = Result<(), Status>> {
         poll_fn(|cx| self.shared.respond().poll_send(message, cx))
     }

@@ -112,6 +112,7 @@ impl FrameDecoder {
     ///
     /// # Errors
     /// As [`next_frame`](Self::next_frame), and those of `read`, which leave the decoder at the next frame.
+    #[inline]
     pub fn read_frame<T, E: From<FrameError>>(
         &mut self,
         read: impl FnOnce(bool, Payload<'_>) -> Result<T, E>,
@@ -254,6 +255,7 @@ fn payload_limit(compressed: bool, limit: usize) -> usize {
 /// # Errors
 /// [`EncodeError::TooLarge`] when the message is over `limits.max_send_bytes` before compression. `buffer` is as
 /// before then.
+#[inline]
 pub fn encode_frame<T: Codec>(
     message: &T,
     encoding: Encoding,

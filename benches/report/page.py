@@ -106,7 +106,7 @@ they fall behind.
 
 
 def rounds_text(facts):
-    return f"{facts['rounds']} interleaved rounds" + (" of less work (`--quick`)." if facts["quick"] else ".")
+    return f"{facts['rounds']} interleaved rounds."
 
 
 def median(runs, field):

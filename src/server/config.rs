@@ -57,8 +57,8 @@ pub struct Config {
     /// After how long a connection takes no more calls, give or take a tenth, so that clients spread over new servers
     /// and take up new certificates. 2 h.
     pub max_connection_age: Duration,
-    /// How long calls in flight may go on after that, and their client may talk without one; then they end with UNAVAILABLE.
-    /// 1 h.
+    /// How long calls in flight may go on after that; then they end with UNAVAILABLE. A client without calls stays no
+    /// longer either, however much it says. 1 h.
     pub max_connection_age_grace: Duration,
     /// How long calls in flight may go on once the server drains; then they end with UNAVAILABLE. 30 s.
     pub drain_timeout: Duration,

@@ -137,7 +137,7 @@ async fn an_idle_connection_that_was_told_to_go_has_its_grace_and_a_second_and_n
     }
 }
 
-/// It has read that it is to go, and that there is no more to come; it is h2 that closes, and only the socket that stays.
+/// One answers the PING behind the GOAWAY, one breaks a rule: h2 closes either way, and only the socket stays.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_closes_its_connection_and_not_its_socket_delays_no_drain() {
     for polite in [true, false] {

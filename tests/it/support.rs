@@ -30,7 +30,7 @@ const METHODS: &[Method] = &[
 ];
 
 /// For how long a handler of `Block` has the thread for itself.
-pub(crate) const BLOCKED: Duration = Duration::from_millis(100);
+const BLOCKED: Duration = Duration::from_millis(100);
 
 /// Longer than anything takes; a test that hangs fails.
 pub(crate) const LONG: Duration = Duration::from_secs(60);

@@ -51,16 +51,18 @@ impl StreamService for Bench {
         search: OrderSearchParams,
         tx: &mut Sender<StreamOrderList>,
     ) -> Result<(), Status> {
-        // One message for all orders: `send` borrows it, so its text is written anew and not allocated anew.
+        // One message for all orders: its text is written anew and not allocated anew.
         let mut message = StreamOrderList::default();
-        for id in 0..orders::count(search.count) {
+        let mut ids = 0..orders::count(search.count);
+        tx.send_while(&mut message, |message| {
+            let Some(id) = ids.next() else { return false };
             let order = message.order.get_or_insert_default();
             order.id = id;
             orders::write_order_sn(&mut order.order_sn, id);
             orders::write_date(&mut order.date, id);
-            tx.send(&message).await?;
-        }
-        Ok(())
+            true
+        })
+        .await
     }
 
     async fn upload_file(

@@ -2,6 +2,7 @@
 //!
 //! In: messages. Out: h2 DATA. Not here: when headers and the end are sent, which differs between the roles.
 
+use std::mem;
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -31,7 +32,8 @@ pub(crate) struct Outgoing {
     /// The sending task, waiting for the buffer to empty.
     room: Option<Waker>,
     messages: u64,
-    bytes: u64,
+    /// Bytes that are h2's.
+    handed: u64,
 }
 
 impl Outgoing {
@@ -43,8 +45,24 @@ impl Outgoing {
             last: 0,
             room: None,
             messages: 0,
-            bytes: 0,
+            handed: 0,
         }
+    }
+
+    /// What is gathered, for whoever encodes more of it elsewhere: until [`Outgoing::give_back`] nothing can be handed over.
+    pub(crate) fn lend(&mut self) -> Self {
+        Self {
+            buffer: mem::take(&mut self.buffer),
+            room: None,
+            ..*self
+        }
+    }
+
+    /// What was lent, and what has come to it.
+    pub(crate) fn give_back(&mut self, lent: &mut Self) {
+        self.buffer = mem::take(&mut lent.buffer);
+        self.last = lent.last;
+        self.messages = lent.messages;
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -67,12 +85,12 @@ impl Outgoing {
     }
 
     pub(crate) fn bytes(&self) -> u64 {
-        self.bytes
+        self.handed + self.buffer.len() as u64
     }
 
     /// How many of these bytes are h2's.
     pub(crate) fn handed_bytes(&self) -> u64 {
-        self.bytes - self.buffer.len() as u64
+        self.handed
     }
 
     /// Adds one message, compressed with `encoding`.
@@ -91,7 +109,6 @@ impl Outgoing {
         encode_frame(message, encoding, self.limits, &mut self.buffer)?;
         self.last = before;
         self.messages += 1;
-        self.bytes += (self.buffer.len() - before) as u64;
         Ok(())
     }
 
@@ -122,6 +139,7 @@ impl Outgoing {
             false => cut_after(&self.buffer, self.cut, length),
         };
         self.last = self.last.saturating_sub(length);
+        self.handed += length as u64;
         if self.buffer.len() > ROOM_BYTES || length.saturating_mul(2) >= self.buffer.capacity() {
             return self.buffer.split_to(length).freeze();
         }
@@ -159,6 +177,7 @@ impl Outgoing {
 
     /// Hands over what is left together with the end of the stream.
     pub(crate) fn finish(&mut self, stream: &mut SendStream<Bytes>) -> Result<(), Status> {
+        self.handed += self.buffer.len() as u64;
         let sent = stream.send_data(self.buffer.split().freeze(), true);
         sent.map_err(|error| status_of(&error))
     }

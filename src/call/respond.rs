@@ -3,7 +3,7 @@
 //! In: what the handler says. Out: HEADERS, DATA and trailers on an h2 stream. Not here: who polls it (`server`).
 
 use std::mem;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::server::SendResponse;
@@ -12,6 +12,7 @@ use http::StatusCode;
 
 use super::{Compression, Driver, Outgoing, status_of};
 use crate::codec::compression::AcceptEncoding;
+use crate::codec::frame::EncodeError;
 use crate::codec::{Codec, Encoding, MessageLimits};
 use crate::metadata::{Metadata, header_list_bytes};
 use crate::protocol::{ContentType, HEAD_BYTES, ResponseHead, trailers_only};
@@ -45,6 +46,30 @@ enum State {
     Idle(SendResponse<Bytes>),
     Open(SendStream<Bytes>),
     Closed,
+}
+
+/// What is gathered of a response, lent to whoever writes messages: it encodes without the lock of the call.
+#[derive(Debug)]
+pub(crate) struct Lent {
+    outgoing: Outgoing,
+    encoding: Encoding,
+}
+
+impl Lent {
+    /// Encodes `message` as often as `fill` fills it. False when that has ended, true when there is enough for a DATA frame.
+    pub(crate) fn fill<T: Codec>(
+        &mut self,
+        message: &mut T,
+        mut fill: impl FnMut(&mut T) -> bool,
+    ) -> Result<bool, EncodeError> {
+        while !self.outgoing.is_full() {
+            if !fill(message) {
+                return Ok(false);
+            }
+            self.outgoing.encode(message, self.encoding)?;
+        }
+        Ok(true)
+    }
 }
 
 impl Respond {
@@ -166,12 +191,69 @@ impl Respond {
         message: &T,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Status>> {
-        if let Some(failure) = &self.failure {
-            return Poll::Ready(Err(failure.clone()));
+        ready!(self.poll_room(cx))?;
+        if self.outgoing.is_empty() {
+            self.driver.sends(cx);
         }
-        if self.is_closed() {
-            return Poll::Ready(Err(Status::cancelled("the call has ended")));
+        let encoded = self.outgoing.encode(message, self.message_encoding());
+        Poll::Ready(self.sent(encoded, cx))
+    }
+
+    /// Waits for room, and lends what is gathered with how to encode more of it, until [`Respond::give_back`].
+    pub(crate) fn poll_lend(&mut self, cx: &mut Context<'_>) -> Poll<Result<Lent, Status>> {
+        ready!(self.poll_room(cx))?;
+        Poll::Ready(Ok(Lent {
+            outgoing: self.outgoing.lend(),
+            encoding: self.message_encoding(),
+        }))
+    }
+
+    pub(crate) fn give_back(&mut self, lent: &mut Lent) {
+        // The end of the call has closed what it belongs to.
+        if !self.is_closed() {
+            self.outgoing.give_back(&mut lent.outgoing);
         }
+    }
+
+    /// What was lent is back.
+    pub(crate) fn returned(
+        &mut self,
+        encoded: Result<(), EncodeError>,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Status> {
+        self.check_open()?;
+        self.driver.sends(cx);
+        self.sent(encoded, cx)
+    }
+
+    /// Messages have been encoded, all or up to the error.
+    #[inline]
+    fn sent(
+        &mut self,
+        encoded: Result<(), EncodeError>,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Status> {
+        if let Err(error) = encoded {
+            let status = Status::from(error);
+            self.failure = Some(status.clone());
+            self.driver.sends(cx);
+            return Err(status);
+        }
+        if let State::Idle(_) = self.state
+            && self.outgoing.messages() > 0
+        {
+            self.open()?;
+        }
+        if self.outgoing.is_full() {
+            self.push()?;
+        }
+        Ok(())
+    }
+
+    /// Pending while there is no room for a message.
+    #[inline]
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        self.check_open()?;
         if self.outgoing.is_full() {
             self.push()?;
             if self.outgoing.poll_room(cx).is_pending() {
@@ -179,26 +261,27 @@ impl Respond {
                 return Poll::Pending;
             }
         }
-        if self.outgoing.is_empty() {
-            self.driver.sends(cx);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Whether a message can still be sent.
+    #[inline]
+    fn check_open(&self) -> Result<(), Status> {
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
         }
-        let encoding = match self.compression {
+        if self.is_closed() {
+            return Err(Status::cancelled("the call has ended"));
+        }
+        Ok(())
+    }
+
+    /// Of the next message.
+    fn message_encoding(&self) -> Encoding {
+        match self.compression {
             Compression::On => self.encoding,
             Compression::Off => Encoding::Identity,
-        };
-        if let Err(error) = self.outgoing.encode(message, encoding) {
-            let status = Status::from(error);
-            self.failure = Some(status.clone());
-            self.driver.sends(cx);
-            return Poll::Ready(Err(status));
         }
-        if let State::Idle(_) = self.state {
-            self.open()?;
-        }
-        if self.outgoing.is_full() {
-            self.push()?;
-        }
-        Poll::Ready(Ok(()))
     }
 
     /// Drives the response: hands h2 what it takes and learns of a reset. Pending until one of these changes.

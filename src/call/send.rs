@@ -8,8 +8,10 @@ use std::fmt;
 use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 
 use super::Shared;
+use super::respond::Lent;
 use crate::codec::Codec;
 use crate::status::Status;
 
@@ -40,9 +42,55 @@ impl<T: Codec> Sender<T> {
         poll_fn(|cx| self.shared.respond().poll_send(message, cx))
     }
 
+    /// Sends one message after another, each of them in `message`, until `fill` returns false instead of filling it; waits as
+    /// [`Sender::send`] does. For what is at hand already, such as a page of rows: the same as sending each, for less CPU.
+    ///
+    /// `fill` is asked only when there is room, so whatever it fills is sent. [`Call::compress`](super::Call::compress) counts
+    /// from the next DATA frame.
+    ///
+    /// # Errors
+    /// As [`Sender::send`].
+    ///
+    /// # Cancel safety
+    /// A dropped future sent whatever `fill` has filled, and nothing of what it would have.
+    pub fn send_while(
+        &mut self,
+        message: &mut T,
+        mut fill: impl FnMut(&mut T) -> bool,
+    ) -> impl Future<Output = Result<(), Status>> {
+        poll_fn(move |cx| {
+            loop {
+                let lent = ready!(self.shared.respond().poll_lend(cx))?;
+                let mut loan = Loan {
+                    lent,
+                    shared: &self.shared,
+                };
+                let filled = loan.lent.fill(message, &mut fill);
+                drop(loan);
+                let more = *filled.as_ref().unwrap_or(&false);
+                self.shared.respond().returned(filled.map(drop), cx)?;
+                if !more {
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        })
+    }
+
     /// As [`Call::compress`](super::Call::compress).
     pub fn compress(&mut self, compression: Compression) {
         self.shared.respond().compress(compression);
+    }
+}
+
+/// Gives back what is lent, also when `fill` panics: messages before are in it.
+struct Loan<'a> {
+    lent: Lent,
+    shared: &'a Shared,
+}
+
+impl Drop for Loan<'_> {
+    fn drop(&mut self) {
+        self.shared.respond().give_back(&mut self.lent);
     }
 }
 

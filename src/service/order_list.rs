@@ -38,18 +38,17 @@ pub(super) async fn order_list<S: OrderStore>(
         order: Some(Order::default()),
     };
     while let Some(held) = export.next_page().await? {
-        let sent = async {
-            for row in held.page.orders() {
-                let order = message.order.get_or_insert_default();
-                order.id = row.id;
-                order.order_sn.clear();
-                order.order_sn.push_str(row.order_sn);
-                order.date.clear();
-                order.date.push_str(row.date);
-                tx.send(&message).await?;
-            }
-            Ok::<_, Status>(())
-        };
+        let mut rows = held.page.orders();
+        let sent = tx.send_while(&mut message, |message| {
+            let Some(row) = rows.next() else { return false };
+            let order = message.order.get_or_insert_default();
+            order.id = row.id;
+            order.order_sn.clear();
+            order.order_sn.push_str(row.order_sn);
+            order.date.clear();
+            order.date.push_str(row.date);
+            true
+        });
         export.read_while(sent).await?;
     }
     Ok(())

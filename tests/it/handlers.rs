@@ -22,27 +22,27 @@ use tokio::time::{sleep, timeout};
 use crate::support::{LONG, OnDrop, Served, raw, serve};
 
 /// Long enough for others to have their turn.
-const A_WHILE: Duration = Duration::from_millis(20);
+pub(crate) const A_WHILE: Duration = Duration::from_millis(20);
 
 /// A message of which two are more than a DATA frame takes.
 static MANY: [u8; 10_000] = [1; 10_000];
 
 const ODD: Method = Method::new("/t.T/Odd", MethodKind::Bidi);
 
-type Ending = Pin<Box<dyn Future<Output = Result<(), Status>> + Send>>;
+pub(crate) type Ending = Pin<Box<dyn Future<Output = Result<(), Status>> + Send>>;
 
-type Rx = Streaming<RawMessage>;
+pub(crate) type Rx = Streaming<RawMessage>;
 
-type Tx = Sender<RawMessage>;
+pub(crate) type Tx = Sender<RawMessage>;
 
-type Handler = fn(Call, Rx, Tx) -> Ending;
+pub(crate) type Handler = fn(Call, Rx, Tx) -> Ending;
 
 /// A service of one method.
-struct Odd(Arc<dyn Fn(Rpc) -> CallFuture + Send + Sync>);
+pub(crate) struct Odd(Arc<dyn Fn(Rpc) -> CallFuture + Send + Sync>);
 
 impl Odd {
     /// Runs `handler`, and tells when it is dropped.
-    fn of(handler: Handler, dropped: &Arc<Notify>) -> Self {
+    pub(crate) fn of(handler: Handler, dropped: &Arc<Notify>) -> Self {
         let dropped = Arc::clone(dropped);
         Self(Arc::new(move |rpc| {
             let dropped = Arc::clone(&dropped);
@@ -182,14 +182,14 @@ fn reads_beside_another_blocked(_: Call, mut rx: Rx, mut tx: Tx) -> Ending {
 }
 
 /// A call, its server, and the connection, which outlives it.
-struct Called {
-    requests: Requests<RawMessage>,
-    responses: Responses<RawMessage>,
+pub(crate) struct Called {
+    pub(crate) requests: Requests<RawMessage>,
+    pub(crate) responses: Responses<RawMessage>,
     channel: Channel,
     served: Served,
 }
 
-async fn call(odd: Odd, encoding: Encoding) -> Called {
+pub(crate) async fn call(odd: Odd, encoding: Encoding) -> Called {
     let mut config = Config::default();
     config.limits = config.limits.send(2 * MANY.len());
     // Each time that it looks after a stall, a call would find what nobody has told it.
@@ -296,7 +296,7 @@ async fn a_handler_is_dropped_when_its_client_leaves_on_any_runtime() {
 }
 
 /// For a handler whose end nobody waits for.
-fn nobody() -> Arc<Notify> {
+pub(crate) fn nobody() -> Arc<Notify> {
     Arc::new(Notify::new())
 }
 

@@ -1,5 +1,6 @@
 //! The integration tests: one binary, a file for each behaviour.
 //!
+//! - `batches`: messages that are sent as long as there is room
 //! - `bounds`: clients that stall, calls that are too many
 //! - `cancels`: calls that are cancelled or late at every point of their lives
 //! - `cli`: the built binary, as a user runs it
@@ -23,6 +24,7 @@
 
 #[cfg(feature = "app")]
 mod backend;
+mod batches;
 mod bounds;
 mod cancels;
 #[cfg(feature = "tls")]

@@ -1,5 +1,7 @@
 //! Limits and contents of messages, on both sides.
 
+use std::iter;
+
 use bytes::Bytes;
 use streamway::codec::RawMessage;
 use streamway::health::Health;
@@ -90,6 +92,32 @@ async fn a_handler_that_reads_no_more_holds_no_window_of_its_connection() {
         let answer = timeout(LONG, exchange.message()).await;
         assert_eq!(answer.expect("no hang").expect("OK"), Some(raw(b"taken")));
         open.push(exchange);
+    }
+}
+
+/// Rule 63, where windows are so small that what calls keep of them would be all.
+#[tokio::test]
+async fn calls_that_wait_for_their_next_message_leave_window_for_others() {
+    let message = RawMessage(Bytes::from_static(&[7; 400]));
+    let large = RawMessage(Bytes::from(vec![7; 60_000]));
+    for (stream_window_bytes, connection_window_bytes) in [(100, 1 << 20), (1 << 18, 65_535)] {
+        let mut config = Config::default();
+        config.stream_window_bytes = stream_window_bytes;
+        config.connection_window_bytes = connection_window_bytes;
+        let server = Server::new().config(config);
+        let (_served, channel) = channel_to(server, Fixture::default()).await;
+        let mut waiting = Vec::new();
+        for message in iter::repeat_n(&message, 300).chain([&large]) {
+            let exchange = channel.bidi::<RawMessage, RawMessage>(ECHO).start();
+            let mut exchange = exchange.await.expect("served");
+            exchange.send(message).await.expect("open");
+            let answer = timeout(LONG, exchange.message()).await;
+            assert_eq!(
+                answer.expect("no hang").expect("OK").as_ref(),
+                Some(message)
+            );
+            waiting.push(exchange);
+        }
     }
 }
 

@@ -23,8 +23,8 @@ use crate::store::OrderStore;
 pub struct Streams<S> {
     orders: S,
     images: Images,
-    /// Places for pages of full size.
-    large_pages: Semaphore,
+    /// What large pages take.
+    large_places: Semaphore,
 }
 
 impl<S: OrderStore> Streams<S> {
@@ -33,7 +33,7 @@ impl<S: OrderStore> Streams<S> {
         Self {
             orders,
             images,
-            large_pages: Semaphore::new(order_list::LARGE_PAGES),
+            large_places: Semaphore::new(order_list::LARGE_PLACES),
         }
     }
 
@@ -50,7 +50,7 @@ impl<S: OrderStore> StreamService for Streams<S> {
         request: OrderSearchParams,
         tx: &mut Sender<StreamOrderList>,
     ) -> Result<(), Status> {
-        order_list::order_list(&self.orders, &self.large_pages, &request, tx).await
+        order_list::order_list(&self.orders, &self.large_places, &request, tx).await
     }
 
     async fn upload_file(

@@ -18,21 +18,28 @@ use crate::store::date::Date;
 use crate::store::{OrderStore, PAGE_ROWS, Page, Rest, Search};
 
 /// Orders of a page that any export may have: of the first, and of those for which there is no place among
-/// [`LARGE_PAGES`]. About 4 KB: an export that nobody reads holds two.
+/// [`LARGE_PLACES`]. About 4 KB: an export that nobody reads holds two.
 const SMALL_PAGE_ROWS: usize = 64;
 
-/// Pages of full size, of all exports together. 32: 4 MB at most, and 16 exports at full speed. The others have small ones,
-/// which cost more hand-overs; however many stand still, they hold no more than that.
-pub(super) const LARGE_PAGES: usize = 32;
+/// Places for large pages, of all exports together, each for [`PLACE_ROWS`] orders. 32: 4 MB at most. However many exports stand
+/// still, they hold no more than that and small pages, which cost more hand-overs.
+pub(super) const LARGE_PLACES: usize = 32;
+
+/// Orders of a page with one place.
+const PLACE_ROWS: usize = 2000;
+
+/// The part of the free places that one page takes, at most. A quarter: an export that is alone has pages of
+/// [`PAGE_ROWS`], which cost a tenth less of its CPU than those of one place, and six more that stand still have places too.
+const SHARE: usize = 4;
 
 /// Dropping the future ends the read that is under way.
 pub(super) async fn order_list<S: OrderStore>(
     store: &S,
-    large_pages: &Semaphore,
+    large_places: &Semaphore,
     params: &OrderSearchParams,
     tx: &mut Sender<StreamOrderList>,
 ) -> Result<(), Status> {
-    let mut export = Export::new(store, large_pages, search(params)?, limit(params));
+    let mut export = Export::new(store, large_places, search(params)?, limit(params));
     // One message for all orders: its text is written anew and not allocated anew.
     let mut message = StreamOrderList {
         order: Some(Order::default()),
@@ -90,7 +97,7 @@ fn limit(params: &OrderSearchParams) -> usize {
 /// An export: its pages, one read ahead of the one that is sent.
 struct Export<'s, S> {
     store: &'s S,
-    large_pages: &'s Semaphore,
+    large_places: &'s Semaphore,
     search: Search,
     /// Orders still wanted.
     wanted: usize,
@@ -101,17 +108,17 @@ struct Export<'s, S> {
 /// A page in memory.
 struct Held<'s> {
     page: Page,
-    /// The place of a large one.
-    _place: Option<SemaphorePermit<'s>>,
+    /// Those of a large one.
+    _places: Option<SemaphorePermit<'s>>,
 }
 
 type Read<'s> = Pin<Box<dyn Future<Output = Result<Held<'s>, Status>> + Send + 's>>;
 
 impl<'s, S: OrderStore> Export<'s, S> {
-    fn new(store: &'s S, large_pages: &'s Semaphore, search: Search, limit: usize) -> Self {
+    fn new(store: &'s S, large_places: &'s Semaphore, search: Search, limit: usize) -> Self {
         let mut export = Self {
             store,
-            large_pages,
+            large_places,
             search,
             wanted: limit,
             ahead: None,
@@ -131,17 +138,25 @@ impl<'s, S: OrderStore> Export<'s, S> {
                 && self.wanted > 0
             {
                 self.search.after = Some(id);
-                let place = match self.wanted > SMALL_PAGE_ROWS {
-                    true => self.large_pages.try_acquire().ok(),
-                    false => None,
-                };
-                self.ahead = Some(begun(self.read(place)).await);
+                self.ahead = Some(begun(self.read(self.places())).await);
             }
             if !held.page.is_empty() {
                 return Ok(Some(held));
             }
         }
         Ok(None)
+    }
+
+    /// Those of the next page; `None` when it is small.
+    fn places(&self) -> Option<SemaphorePermit<'s>> {
+        let wanted = match self.wanted > SMALL_PAGE_ROWS {
+            true => self.wanted.div_ceil(PLACE_ROWS),
+            false => return None,
+        };
+        let share = self.large_places.available_permits() / SHARE;
+        let places = share.min(wanted).clamp(1, PAGE_ROWS / PLACE_ROWS);
+        let places = u32::try_from(places).expect("a page has few");
+        self.large_places.try_acquire_many(places).ok()
     }
 
     /// Waits for `sent`, and reads on while it does. A read that has begun must not stand still: what it holds or has been
@@ -160,16 +175,16 @@ impl<'s, S: OrderStore> Export<'s, S> {
         .await
     }
 
-    fn read(&self, place: Option<SemaphorePermit<'s>>) -> MaybeDone<Read<'s>> {
-        let most = match place {
-            Some(_) => PAGE_ROWS,
+    fn read(&self, places: Option<SemaphorePermit<'s>>) -> MaybeDone<Read<'s>> {
+        let most = match &places {
+            Some(places) => places.num_permits() * PLACE_ROWS,
             None => SMALL_PAGE_ROWS,
         };
         let page = self.store.page(self.search, self.wanted.min(most));
         let read: Read<'s> = Box::pin(async {
             Ok(Held {
                 page: page.await?,
-                _place: place,
+                _places: places,
             })
         });
         maybe_done(read)
@@ -237,7 +252,7 @@ mod tests {
     }
 
     async fn ids(store: &InMemory, params: &OrderSearchParams) -> Vec<i32> {
-        let places = Semaphore::new(LARGE_PAGES);
+        let places = Semaphore::new(LARGE_PLACES);
         let mut export = Export::new(store, &places, search(params).unwrap(), limit(params));
         let mut ids = Vec::new();
         while let Some(held) = export.next_page().await.unwrap() {
@@ -279,7 +294,7 @@ mod tests {
     #[test]
     fn no_more_than_one_page_is_read_ahead() {
         let store = InMemory::new(0..100, 10);
-        let places = Semaphore::new(LARGE_PAGES);
+        let places = Semaphore::new(LARGE_PLACES);
         let mut export = Export::new(&store, &places, Search::default(), usize::MAX);
         assert_eq!(store.reads(), 0);
         for page in 1..=10 {
@@ -306,11 +321,42 @@ mod tests {
         let exports: Vec<_> = exports.collect();
         let sizes = |n: usize| exports[n].0.iter().map(|held| held.page.len());
         // The third place is that of the page that the first has read ahead.
-        let (small, large) = (SMALL_PAGE_ROWS, PAGE_ROWS);
+        let (small, large) = (SMALL_PAGE_ROWS, PLACE_ROWS);
         assert!(sizes(0).eq([small, large, large]));
         assert!(sizes(1).eq([small, small, small]));
         drop(exports);
         assert_eq!(places.available_permits(), 3);
+    }
+
+    #[test]
+    fn an_export_that_is_alone_has_the_largest_pages_and_those_beside_it_have_smaller_ones() {
+        let store = InMemory::new(0..100_000, usize::MAX);
+        let places = Semaphore::new(LARGE_PLACES);
+        let exports: Vec<_> = (0..12)
+            .map(|_| {
+                let mut export = Export::new(&store, &places, Search::default(), usize::MAX);
+                block_on(export.next_page()).unwrap();
+                let held = block_on(export.next_page()).unwrap().unwrap();
+                (held.page.len() / PLACE_ROWS, held, export)
+            })
+            .collect();
+        // Each has read a page ahead, too.
+        let large = exports.iter().map(|(places, ..)| *places);
+        assert_eq!(
+            large.collect::<Vec<_>>(),
+            [8, 4, 2, 1, 1, 1, 1, 0, 0, 0, 0, 0]
+        );
+        drop(exports);
+        assert_eq!(places.available_permits(), LARGE_PLACES);
+
+        // Nobody takes more than is left to read.
+        let params = OrderSearchParams {
+            limit: 3_000,
+            ..Default::default()
+        };
+        let mut export = Export::new(&store, &places, Search::default(), limit(&params));
+        block_on(export.next_page()).unwrap();
+        assert_eq!(places.available_permits(), LARGE_PLACES - 2);
     }
 
     /// A store that reads one page at a time, and lets whoever waits take turns.
@@ -333,7 +379,7 @@ mod tests {
     #[test]
     fn a_read_ahead_goes_on_while_the_client_does_not_read() {
         let store = OneByOne(Semaphore::new(1));
-        let places = Semaphore::new(LARGE_PAGES);
+        let places = Semaphore::new(LARGE_PLACES);
         let export = || Export::new(&store, &places, Search::default(), usize::MAX);
         let mut stalled = export();
         block_on(stalled.next_page()).unwrap();

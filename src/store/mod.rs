@@ -13,12 +13,16 @@ use std::fmt;
 use self::date::Date;
 use crate::status::Status;
 
-/// Orders in one page, at most: about 110 KB, and so many that the hand-over between threads costs little.
+/// Orders in one page, at most: about 1 MB, and so many that the hand-over between threads costs little.
 /// An export holds two pages: the one it sends and the one it reads ahead.
-pub const PAGE_ROWS: usize = 2000;
+pub const PAGE_ROWS: usize = 16_000;
 
-/// Bytes of text in one page, at most, unless a single order has more: what bounds a page when orders are long.
-pub const PAGE_BYTES: usize = 128 * 1024;
+/// Bytes of text in one page, at most, for each order that it may have: what bounds a page when orders are long. Usual ones
+/// have 41.
+pub const ROW_BYTES: usize = 48;
+
+/// Bytes of text that any page may have, and one order more, whatever it has.
+const LEAST_BYTES: usize = 4096;
 
 /// Bytes of text in one order, at most. None is near it: more is damage, and must not be held to find that out.
 pub const ORDER_BYTES: usize = 1024 * 1024;
@@ -138,23 +142,25 @@ pub struct PageBuilder {
     text: Vec<u8>,
     rows: Vec<Row>,
     max_rows: usize,
+    max_bytes: usize,
 }
 
 impl PageBuilder {
     /// A page of at most `max_rows` orders, and of [`PAGE_ROWS`] whatever is asked.
     pub fn new(max_rows: usize) -> Self {
         let max_rows = max_rows.min(PAGE_ROWS);
+        let max_bytes = LEAST_BYTES.max(max_rows * ROW_BYTES);
         Self {
-            // What an order of the usual size takes.
-            text: Vec::with_capacity(max_rows * 48),
+            text: Vec::with_capacity(max_bytes),
             rows: Vec::with_capacity(max_rows),
             max_rows,
+            max_bytes,
         }
     }
 
     /// Whether it takes no more.
     pub fn is_full(&self) -> bool {
-        self.rows.len() >= self.max_rows || self.text.len() >= PAGE_BYTES
+        self.rows.len() >= self.max_rows || self.text.len() >= self.max_bytes
     }
 
     /// Appends an order.
@@ -181,7 +187,7 @@ impl PageBuilder {
     }
 
     fn end(&self) -> u32 {
-        u32::try_from(self.text.len()).expect("a page that is not full has less than PAGE_BYTES")
+        u32::try_from(self.text.len()).expect("a page that is not full has little")
     }
 
     /// The page.
@@ -264,21 +270,25 @@ mod tests {
 
     #[test]
     fn a_page_is_bounded_in_rows_and_in_bytes() {
-        let mut page = PageBuilder::new(usize::MAX);
-        let long = [b'a'; 1 << 10];
-        for id in 0.. {
-            if page.is_full() {
-                assert_eq!(id as usize, PAGE_BYTES / long.len());
-                break;
-            }
-            page.push(id, &long, b"").unwrap();
+        for (max_rows, long, rows) in [
+            (usize::MAX, 1024, PAGE_ROWS * ROW_BYTES / 1024),
+            (2000, 1024, 94),
+            (3, 1024, 3),
+            (100, 1024, 5),
+            (100, 5000, 1),
+            (usize::MAX, 2, PAGE_ROWS),
+            (2000, 2, 2000),
+        ] {
+            let mut page = PageBuilder::new(max_rows);
+            let full = (0..).find(|id| {
+                let full = page.is_full();
+                if !full {
+                    page.push(*id, &vec![b'a'; long - 1], b"b").unwrap();
+                }
+                full
+            });
+            assert_eq!(full, i32::try_from(rows).ok(), "{max_rows} of {long}");
         }
-        let mut page = PageBuilder::new(usize::MAX);
-        for id in 0..2000 {
-            assert!(!page.is_full());
-            page.push(id, b"a", b"b").unwrap();
-        }
-        assert!(page.is_full());
     }
 
     #[test]

@@ -70,7 +70,7 @@ fn samples(orders: u32) -> Vec<Owned> {
 
 #[test]
 fn a_new_store_has_the_sample_orders() {
-    for orders in [0, 1, 1999, 2000, 2001, 100_000] {
+    for orders in [0, 1, 15_999, 16_000, 16_001, 100_000] {
         let fixture = fixture(orders);
         assert_eq!(block_on(fixture.store.count()).unwrap(), u64::from(orders));
         assert_eq!(read_all(&fixture.store).unwrap(), samples(orders));
@@ -314,7 +314,7 @@ fn a_file_that_another_program_keeps_locked_is_unavailable_until_it_is_free() {
 
 #[tokio::test]
 async fn reads_whose_futures_are_dropped_give_their_threads_back() {
-    let fixture = fixture(5000);
+    let fixture = fixture(20_000);
     for _ in 0..READERS * 50 {
         let mut page = Box::pin(fixture.store.page(Search::default(), PAGE_ROWS));
         // The first poll puts the read in the queue.

@@ -24,14 +24,6 @@ use crate::status::Status;
 /// less and wait hold half of the connection's window; and a small message is answered for 2 % less.
 const PROMPT_BYTES: usize = 512;
 
-/// How many bytes of credit each of `streams` calls may keep back, where the windows are so large: all together half of the
-/// connection's, and a call half of its own. h2 takes them back when a call is gone. To give them back with each small message
-/// is 4 % of answering it.
-pub(crate) fn kept_credit(stream_window: u32, connection_window: u32, streams: u32) -> usize {
-    let share = connection_window / 2 / streams.max(1);
-    (share.min(stream_window / 2) as usize).min(PROMPT_BYTES - 1)
-}
-
 /// The bytes of one direction of a stream, cut into payloads.
 #[derive(Debug)]
 pub(crate) struct Inbound {
@@ -45,8 +37,6 @@ pub(crate) struct Inbound {
     status_of: fn(&h2::Error) -> Status,
     /// Bytes taken from h2 whose window credit was not given back.
     uncredited: usize,
-    /// How many of them may stay so.
-    kept_credit: usize,
     compressed: bool,
     /// The peer has ended the body.
     ended: bool,
@@ -69,7 +59,6 @@ impl Inbound {
             room: None,
             status_of,
             uncredited: 0,
-            kept_credit: 0,
             compressed: false,
             ended: false,
             messages: 0,
@@ -80,12 +69,6 @@ impl Inbound {
     /// Shares `room` with other calls.
     pub(crate) fn within(mut self, room: &Room) -> Self {
         self.room = Some(room.take());
-        self
-    }
-
-    /// Keeps back what [`kept_credit`] says.
-    pub(crate) fn keeping(mut self, credit: usize) -> Self {
-        self.kept_credit = credit;
         self
     }
 
@@ -121,22 +104,20 @@ impl Inbound {
             room.resize(self.frames.buffered())?;
         }
         self.give_credit();
-        let data = ready!(self.body.poll_data(cx));
-        if let Some(Ok(chunk)) = data {
-            self.uncredited += chunk.len();
-            self.bytes += chunk.len() as u64;
-            self.frames.push(chunk);
-            return Poll::Ready(Ok(true));
-        }
-        // Whoever has read all may hold this for as long as it likes.
-        self.kept_credit = 0;
-        self.give_credit();
-        if let Some(Err(error)) = data {
-            return Poll::Ready(Err((self.status_of)(&error)));
-        }
-        self.ended = true;
-        self.frames.finish()?;
-        Poll::Ready(Ok(false))
+        Poll::Ready(match ready!(self.body.poll_data(cx)) {
+            Some(Ok(chunk)) => {
+                self.uncredited += chunk.len();
+                self.bytes += chunk.len() as u64;
+                self.frames.push(chunk);
+                Ok(true)
+            }
+            Some(Err(error)) => Err((self.status_of)(&error)),
+            None => {
+                self.ended = true;
+                self.frames.finish()?;
+                Ok(false)
+            }
+        })
     }
 
     /// Waits for the trailers behind the last message; `None` when the stream ended without.
@@ -168,7 +149,7 @@ impl Inbound {
     }
 
     fn give_credit(&mut self) {
-        if self.uncredited > self.kept_credit {
+        if self.uncredited > 0 {
             // Fails only when the stream is gone, and then h2 took the credit back itself.
             let _ = self.body.flow_control().release_capacity(self.uncredited);
             self.uncredited = 0;

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use h2::server::Builder;
 
-use crate::call::kept_credit;
 use crate::codec::{Encoding, MessageLimits};
 #[cfg(feature = "tls")]
 use crate::transport::ServerTls;
@@ -109,15 +108,6 @@ impl Config {
             .reset_stream_duration(RESET_REMEMBERED_FOR)
             .data_frame_budget(DATA_FRAME_BUDGET * self.connection_window_bytes as usize);
         builder
-    }
-
-    /// Bytes of each call's windows that it may keep although it has read them.
-    pub(super) fn kept_credit(&self) -> usize {
-        kept_credit(
-            self.stream_window_bytes,
-            self.connection_window_bytes,
-            self.max_concurrent_streams,
-        )
     }
 }
 

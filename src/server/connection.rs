@@ -214,7 +214,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Serve<Io> {
         let busy = !self.calls.is_empty();
         self.flush.look(|socket, writing| Seen {
             read: socket.read(),
-            stuck: writing.waits.then_some(writing.written),
+            written: writing.written,
+            unwritten: writing.waits,
             busy,
             unfinished_since: socket.unfinished_since(),
         })
@@ -367,8 +368,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Serve<Io> {
             return None;
         };
         let inbound = Inbound::new(body, head.encoding, route.limits.max_recv_bytes, status_of)
-            .within(&self.serving.room)
-            .keeping(self.serving.config.kept_credit());
+            .within(&self.serving.room);
         let respond = Respond::new(
             respond,
             head.content_type,

@@ -4,12 +4,10 @@
 //! here: the doing (`connection`).
 
 use std::future::Future;
-use std::mem;
-use std::pin::{Pin, pin};
-use std::task::{Context, Poll, Waker, ready};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Config;
@@ -23,12 +21,14 @@ const HEADERS_TIMEOUT: Duration = Duration::from_secs(5);
 const FAR: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// What is known of a connection at a moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Seen {
     /// Bytes read so far.
     pub(super) read: u64,
-    /// Bytes written so far, when more wait that the socket does not take.
-    pub(super) stuck: Option<u64>,
+    /// Bytes written so far.
+    pub(super) written: u64,
+    /// Whether more wait that the socket does not take.
+    pub(super) unwritten: bool,
     /// Whether there are calls.
     pub(super) busy: bool,
     /// Since when the first SETTINGS or a header block is unfinished.
@@ -55,15 +55,14 @@ pub(super) struct Lifetime {
     keepalive_timeout: Duration,
     /// When it is old.
     old_at: Instant,
-    seen: Seen,
+    read: u64,
     read_at: Instant,
     /// When the client was asked and has sent nothing since.
     asked_at: Option<Instant>,
     idle_since: Option<Instant>,
+    written: u64,
     stalled_since: Option<Instant>,
     timer: Pin<Box<Sleep>>,
-    /// Whom the timer wakes.
-    waker: Option<Waker>,
 }
 
 impl Lifetime {
@@ -82,18 +81,13 @@ impl Lifetime {
                     .min(FAR)
                     .mul_f64(0.9 + 0.2 * random()),
             ),
-            seen: Seen {
-                read: 0,
-                stuck: None,
-                busy: false,
-                unfinished_since: None,
-            },
+            read: 0,
             read_at: now,
             asked_at: None,
             idle_since: None,
+            written: 0,
             stalled_since: None,
             timer: Box::pin(sleep_until(now + HEADERS_TIMEOUT)),
-            waker: None,
         }
     }
 
@@ -104,29 +98,10 @@ impl Lifetime {
     }
 
     /// Pending until something is due.
-    #[inline]
     pub(super) fn poll(&mut self, seen: Seen, cx: &mut Context<'_>) -> Poll<Due> {
-        // A connection is polled twice for a message that it answers, when it comes and when the answer leaves.
-        match seen == self.seen && self.is_armed(cx) {
-            true => Poll::Pending,
-            false => self.poll_timer(seen, cx),
-        }
-    }
-
-    /// Whether the timer runs, and wakes whoever polls now.
-    fn is_armed(&self, cx: &Context<'_>) -> bool {
-        let waker = self.waker.as_ref();
-        waker.is_some_and(|waker| waker.will_wake(cx.waker())) && !self.timer.is_elapsed()
-    }
-
-    #[inline(never)]
-    fn poll_timer(&mut self, seen: Seen, cx: &mut Context<'_>) -> Poll<Due> {
         let mut now = Instant::now();
-        if !self.is_armed(cx) {
-            self.waker = Some(cx.waker().clone());
-        }
-        let before = mem::replace(&mut self.seen, seen);
-        if seen.read != before.read {
+        if seen.read != self.read {
+            self.read = seen.read;
             self.read_at = now;
             self.asked_at = None;
         }
@@ -134,11 +109,12 @@ impl Lifetime {
             true => None,
             false => self.idle_since.or(Some(now)),
         };
-        self.stalled_since = match seen.stuck {
-            Some(_) if seen.stuck == before.stuck => self.stalled_since.or(Some(now)),
-            Some(_) => Some(now),
-            None => None,
+        self.stalled_since = match seen.unwritten {
+            true if seen.written == self.written => self.stalled_since.or(Some(now)),
+            true => Some(now),
+            false => None,
         };
+        self.written = seen.written;
         loop {
             let (at, due) = self.next(seen.unfinished_since);
             if at <= now {
@@ -151,8 +127,7 @@ impl Lifetime {
             if at < self.timer.deadline() || self.timer.is_elapsed() {
                 self.timer.as_mut().reset(at);
             }
-            // Unconstrained: a poll that is only put off would not have armed it.
-            ready!(pin!(unconstrained(self.timer.as_mut())).poll(cx));
+            ready!(self.timer.as_mut().poll(cx));
             now = Instant::now();
         }
     }
@@ -196,15 +171,12 @@ pub(super) fn later(at: Instant, duration: Duration) -> Instant {
 mod tests {
     use std::future::poll_fn;
 
-    use futures_util::FutureExt;
-    use tokio::sync::Semaphore;
-    use tokio::time::timeout;
-
     use super::*;
 
     const QUIET: Seen = Seen {
         read: 0,
-        stuck: None,
+        written: 0,
+        unwritten: false,
         busy: true,
         unfinished_since: None,
     };
@@ -264,43 +236,21 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_client_that_reads_nothing_is_left_although_it_answers() {
         let (mut life, begun) = lifetime();
-        let mut seen = QUIET;
+        let mut seen = Seen {
+            unwritten: true,
+            ..QUIET
+        };
         let end = loop {
             // Ten times it takes a little.
             seen.read += 1;
-            seen.stuck = Some(seen.read.min(10));
-            let second = timeout(Duration::from_secs(1), due(&mut life, seen));
+            seen.written = seen.read.min(10);
+            let second = tokio::time::timeout(Duration::from_secs(1), due(&mut life, seen));
             if let Ok(end) = second.await {
                 break end;
             }
         };
         assert_eq!(end, Due::Close("the client does not read"));
         assert_eq!(begun.elapsed(), Duration::from_secs(9 + 60));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn whoever_polls_last_is_woken_although_nothing_has_changed() {
-        let (mut life, _) = lifetime();
-        for seen in [QUIET, Seen { read: 1, ..QUIET }] {
-            let other = &mut Context::from_waker(Waker::noop());
-            assert_eq!(life.poll(seen, other), Poll::Pending);
-            let minute = timeout(Duration::from_secs(61), due(&mut life, seen));
-            assert_eq!(minute.await, Ok(Due::Ping));
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_task_that_has_done_enough_for_one_turn_is_woken_when_something_is_due() {
-        let (mut life, _) = lifetime();
-        let semaphore = Semaphore::new(1);
-        poll_fn(|cx| {
-            while semaphore.acquire().now_or_never().is_some() {}
-            assert_eq!(life.poll(QUIET, cx), Poll::Pending);
-            Poll::Ready(())
-        })
-        .await;
-        let minute = timeout(Duration::from_secs(61), due(&mut life, QUIET));
-        assert_eq!(minute.await, Ok(Due::Ping));
     }
 
     #[tokio::test(start_paused = true)]
@@ -345,7 +295,7 @@ mod tests {
             ..Config::default()
         };
         let mut life = Lifetime::new(&config);
-        let week = timeout(Duration::from_secs(7 * 86_400), due(&mut life, QUIET));
+        let week = tokio::time::timeout(Duration::from_secs(7 * 86_400), due(&mut life, QUIET));
         assert!(week.await.is_err());
     }
 }

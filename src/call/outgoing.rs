@@ -32,8 +32,9 @@ pub(crate) struct Outgoing {
     /// The sending task, waiting for the buffer to empty.
     room: Option<Waker>,
     messages: u64,
-    /// Bytes that are h2's.
-    handed: u64,
+    bytes: u64,
+    /// Bytes that were in the buffer when it was lent.
+    lent: Option<u64>,
 }
 
 impl Outgoing {
@@ -45,15 +46,18 @@ impl Outgoing {
             last: 0,
             room: None,
             messages: 0,
-            handed: 0,
+            bytes: 0,
+            lent: None,
         }
     }
 
-    /// What is gathered, for whoever encodes more of it elsewhere: until [`Outgoing::give_back`] nothing can be handed over.
+    /// The buffer, for whoever encodes elsewhere: until [`Outgoing::give_back`] there is nothing to hand over.
     pub(crate) fn lend(&mut self) -> Self {
+        self.lent = Some(self.buffer.len() as u64);
         Self {
             buffer: mem::take(&mut self.buffer),
             room: None,
+            lent: None,
             ..*self
         }
     }
@@ -63,6 +67,13 @@ impl Outgoing {
         self.buffer = mem::take(&mut lent.buffer);
         self.last = lent.last;
         self.messages = lent.messages;
+        self.bytes = lent.bytes;
+        self.lent = None;
+    }
+
+    /// Whether more may come of what is lent.
+    pub(crate) fn is_lent(&self) -> bool {
+        self.lent.is_some()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -85,12 +96,12 @@ impl Outgoing {
     }
 
     pub(crate) fn bytes(&self) -> u64 {
-        self.handed + self.buffer.len() as u64
+        self.bytes
     }
 
     /// How many of these bytes are h2's.
     pub(crate) fn handed_bytes(&self) -> u64 {
-        self.handed
+        self.bytes - self.lent.unwrap_or(self.buffer.len() as u64)
     }
 
     /// Adds one message, compressed with `encoding`.
@@ -109,6 +120,7 @@ impl Outgoing {
         encode_frame(message, encoding, self.limits, &mut self.buffer)?;
         self.last = before;
         self.messages += 1;
+        self.bytes += (self.buffer.len() - before) as u64;
         Ok(())
     }
 
@@ -139,7 +151,6 @@ impl Outgoing {
             false => cut_after(&self.buffer, self.cut, length),
         };
         self.last = self.last.saturating_sub(length);
-        self.handed += length as u64;
         if self.buffer.len() > ROOM_BYTES || length.saturating_mul(2) >= self.buffer.capacity() {
             return self.buffer.split_to(length).freeze();
         }
@@ -177,7 +188,6 @@ impl Outgoing {
 
     /// Hands over what is left together with the end of the stream.
     pub(crate) fn finish(&mut self, stream: &mut SendStream<Bytes>) -> Result<(), Status> {
-        self.handed += self.buffer.len() as u64;
         let sent = stream.send_data(self.buffer.split().freeze(), true);
         sent.map_err(|error| status_of(&error))
     }
@@ -241,9 +251,18 @@ mod tests {
             (1..total).flat_map(|first| (1..=total - first).map(move |n| (first, n)))
         {
             let mut outgoing = Outgoing::new(MessageLimits::default());
-            for _ in 0..3 {
+            for n in 0..3 {
                 let message = RawMessage(Bytes::from_static(b"1234"));
-                let encoded = outgoing.encode(&message, Encoding::Identity);
+                // Where it lies, and in what was lent.
+                let encoded = match n {
+                    0 => outgoing.encode(&message, Encoding::Identity),
+                    _ => {
+                        let mut lent = outgoing.lend();
+                        let encoded = lent.encode(&message, Encoding::Identity);
+                        outgoing.give_back(&mut lent);
+                        encoded
+                    }
+                };
                 encoded.expect("within the limit");
             }
             for sent in [first, second] {
@@ -252,6 +271,29 @@ mod tests {
                 assert_eq!(outgoing.cut, said, "{first}, then {second}");
             }
         }
+    }
+
+    #[test]
+    fn what_is_lent_is_counted_as_it_was_and_what_comes_back_as_it_is() {
+        let mut outgoing = Outgoing::new(MessageLimits::default());
+        let message = RawMessage(Bytes::from_static(b"12345"));
+        let encode = |outgoing: &mut Outgoing| {
+            let encoded = outgoing.encode(&message, Encoding::Identity);
+            encoded.expect("within the limit");
+        };
+        encode(&mut outgoing);
+        outgoing.take(4);
+        let counts = |outgoing: &Outgoing| {
+            let (messages, bytes) = (outgoing.messages(), outgoing.bytes());
+            (messages, bytes, outgoing.handed_bytes())
+        };
+        let mut lent = outgoing.lend();
+        encode(&mut lent);
+        assert_eq!(counts(&outgoing), (1, 10, 4));
+        assert!(outgoing.is_lent() && outgoing.is_cut() && !lent.is_lent());
+        outgoing.give_back(&mut lent);
+        assert_eq!(counts(&outgoing), (2, 20, 4));
+        assert!(!outgoing.is_lent() && outgoing.is_cut());
     }
 
     #[test]

@@ -124,6 +124,9 @@ impl Respond {
 
     pub(crate) fn set_encoding(&mut self, encoding: Encoding) -> Result<(), Status> {
         self.unsent()?;
+        if self.outgoing.is_lent() {
+            return Err(Status::internal("messages are being encoded already"));
+        }
         self.encoding = negotiate(self.accept, encoding);
         Ok(())
     }
@@ -196,6 +199,11 @@ impl Respond {
             self.driver.sends(cx);
         }
         let encoded = self.outgoing.encode(message, self.message_encoding());
+        if encoded.is_ok()
+            && let State::Idle(_) = self.state
+        {
+            self.open()?;
+        }
         Poll::Ready(self.sent(encoded, cx))
     }
 
@@ -208,21 +216,27 @@ impl Respond {
         }))
     }
 
-    pub(crate) fn give_back(&mut self, lent: &mut Lent) {
+    /// What was lent is back, also when whoever had it has failed.
+    pub(crate) fn give_back(&mut self, lent: &mut Lent, cx: &Context<'_>) {
         // The end of the call has closed what it belongs to.
-        if !self.is_closed() {
-            self.outgoing.give_back(&mut lent.outgoing);
+        if self.is_closed() {
+            return;
         }
+        self.outgoing.give_back(&mut lent.outgoing);
+        if self.outgoing.messages() > 0 {
+            // Fails only when the client has left.
+            let _ = self.open();
+        }
+        self.driver.sends(cx);
     }
 
-    /// What was lent is back.
+    /// Whether what came of a loan can go on.
     pub(crate) fn returned(
         &mut self,
         encoded: Result<(), EncodeError>,
         cx: &mut Context<'_>,
     ) -> Result<(), Status> {
         self.check_open()?;
-        self.driver.sends(cx);
         self.sent(encoded, cx)
     }
 
@@ -238,11 +252,6 @@ impl Respond {
             self.failure = Some(status.clone());
             self.driver.sends(cx);
             return Err(status);
-        }
-        if let State::Idle(_) = self.state
-            && self.outgoing.messages() > 0
-        {
-            self.open()?;
         }
         if self.outgoing.is_full() {
             self.push()?;
@@ -303,6 +312,10 @@ impl Respond {
     /// Pending until everything that was sent is h2's; an error when the client has left.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
         self.driver.polled();
+        if self.outgoing.is_lent() {
+            // Who gives it back wakes.
+            return Poll::Pending;
+        }
         if self.outgoing.is_empty() {
             return Poll::Ready(Ok(()));
         }

@@ -8,7 +8,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, ready};
 
 use super::Shared;
 use super::respond::Lent;
@@ -43,13 +43,13 @@ impl<T: Codec> Sender<T> {
     }
 
     /// Sends one message after another, each of them in `message`, until `fill` returns false instead of filling it; waits as
-    /// [`Sender::send`] does. For what is at hand already, such as a page of rows: the same as sending each, for less CPU.
+    /// [`Sender::send`] does. For what is at hand already, such as a page of rows: less CPU than to send each.
     ///
-    /// `fill` is asked only when there is room, so whatever it fills is sent. [`Call::compress`](super::Call::compress) counts
-    /// from the next DATA frame.
+    /// `fill` is asked only when there is room for what it fills. [`Call::compress`](super::Call::compress) in it counts from the next
+    /// DATA frame, and [`Call::set_encoding`](super::Call::set_encoding) fails.
     ///
     /// # Errors
-    /// As [`Sender::send`].
+    /// As [`Sender::send`], for the messages from the one on that is over the limit, or that the call did not live to send.
     ///
     /// # Cancel safety
     /// A dropped future sent whatever `fill` has filled, and nothing of what it would have.
@@ -60,13 +60,14 @@ impl<T: Codec> Sender<T> {
     ) -> impl Future<Output = Result<(), Status>> {
         poll_fn(move |cx| {
             loop {
-                let lent = ready!(self.shared.respond().poll_lend(cx))?;
-                let mut loan = Loan {
-                    lent,
-                    shared: &self.shared,
+                let filled = {
+                    let mut loan = Loan {
+                        lent: ready!(self.shared.respond().poll_lend(cx))?,
+                        shared: &self.shared,
+                        cx,
+                    };
+                    loan.lent.fill(message, &mut fill)
                 };
-                let filled = loan.lent.fill(message, &mut fill);
-                drop(loan);
                 let more = *filled.as_ref().unwrap_or(&false);
                 self.shared.respond().returned(filled.map(drop), cx)?;
                 if !more {
@@ -83,14 +84,15 @@ impl<T: Codec> Sender<T> {
 }
 
 /// Gives back what is lent, also when `fill` panics: messages before are in it.
-struct Loan<'a> {
+struct Loan<'a, 'cx> {
     lent: Lent,
     shared: &'a Shared,
+    cx: &'a Context<'cx>,
 }
 
-impl Drop for Loan<'_> {
+impl Drop for Loan<'_, '_> {
     fn drop(&mut self) {
-        self.shared.respond().give_back(&mut self.lent);
+        self.shared.respond().give_back(&mut self.lent, self.cx);
     }
 }
 

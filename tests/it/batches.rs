@@ -1,14 +1,17 @@
 //! Messages that a handler has at hand and sends as long as there is room: `Sender::send_while`.
 
 use std::future::pending;
+use std::sync::Arc;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use streamway::call::Compression;
 use streamway::codec::{Encoding, RawMessage};
-use streamway::{Call, Code, Status};
+use streamway::{Call, Code, Metadata, Status};
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::handlers::{A_WHILE, Called, Ending, Handler, Odd, Rx, Tx, call, nobody};
@@ -90,31 +93,40 @@ async fn a_batch_of_nothing_is_no_message() {
     assert_eq!(next(&mut call).await, Err(Code::NotFound));
 }
 
+/// Fills messages of which the one `AT` is over the limit.
+fn fills_too_much<const AT: usize>(_: Call, _rx: Rx, mut tx: Tx) -> Ending {
+    Box::pin(async move {
+        let mut filled = RawMessage::default();
+        let mut next = 0;
+        let sent = tx.send_while(&mut filled, |filled| {
+            *filled = match next == AT {
+                true => RawMessage(Bytes::from(vec![0; 1 << 20])),
+                false => message(next),
+            };
+            next += 1;
+            true
+        });
+        let status = sent.await.expect_err("over the limit");
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        let again = tx.send_while(&mut filled, each(0, 1)).await;
+        again.expect_err("the call has failed");
+        // It does not make the call succeed.
+        Ok(())
+    })
+}
+
 #[tokio::test]
 async fn a_message_over_the_limit_ends_a_batch_behind_those_before_it() {
-    let handler: Handler = |_, _rx, mut tx| {
-        Box::pin(async move {
-            let mut filled = RawMessage::default();
-            let mut fill = each(0, MANY);
-            let mut left = 7;
-            let sent = tx.send_while(&mut filled, |filled| {
-                let more = fill(filled);
-                if left == 0 {
-                    filled.0 = Bytes::from(vec![0; 1 << 20]);
-                }
-                left -= 1;
-                more
-            });
-            let status = sent.await.expect_err("over the limit");
-            assert_eq!(status.code(), Code::ResourceExhausted);
-            let again = tx.send_while(&mut filled, each(0, 1)).await;
-            again.expect_err("the call has failed");
-            // It does not make the call succeed.
-            Ok(())
-        })
-    };
-    let mut call = serve(handler).await;
-    assert_eq!(receive(&mut call, 7).await, Err(Code::ResourceExhausted));
+    let handlers: [(Handler, usize); 3] = [
+        (fills_too_much::<0>, 0),
+        (fills_too_much::<1>, 1),
+        (fills_too_much::<7>, 7),
+    ];
+    for (handler, before) in handlers {
+        let mut call = serve(handler).await;
+        let end = receive(&mut call, before).await;
+        assert_eq!(end, Err(Code::ResourceExhausted), "{before}");
+    }
 }
 
 #[tokio::test]
@@ -168,27 +180,131 @@ async fn a_batch_is_filled_as_the_client_reads_and_what_was_filled_is_sent_thoug
     assert_eq!(receive(&mut call, MANY).await, Ok(None));
 }
 
+/// Sends `0..2` and panics instead of filling the next.
+async fn send_two_and_panic(mut tx: Tx) -> Result<(), Status> {
+    let mut fill = each(0, 2);
+    let mut filled = RawMessage::default();
+    let sent = tx.send_while(&mut filled, |filled| {
+        assert!(fill(filled), "on purpose");
+        true
+    });
+    sent.await
+}
+
 #[tokio::test]
-async fn a_task_that_panics_as_it_fills_a_message_loses_none_before_it() {
+async fn a_handler_that_panics_as_it_fills_a_message_has_sent_those_before() {
+    let handler: Handler = |_, _rx, tx| Box::pin(send_two_and_panic(tx));
+    let mut call = serve(handler).await;
+    assert_eq!(receive(&mut call, 2).await, Err(Code::Internal));
+}
+
+#[tokio::test]
+async fn a_task_that_panics_as_it_fills_a_message_has_sent_those_before_at_once() {
+    let handler: Handler = |_, rx, tx| {
+        Box::pin(async move {
+            tokio::spawn(async move {
+                sleep(A_WHILE).await;
+                send_two_and_panic(tx).await
+            });
+            let _rx = rx;
+            pending().await
+        })
+    };
+    let mut call = serve(handler).await;
+    for n in 0..2 {
+        assert_eq!(next(&mut call).await, Ok(Some(message(n))), "{n}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handler_that_ends_while_another_thread_fills_has_sent_what_was_sent_before() {
     let handler: Handler = |_, _rx, mut tx| {
         Box::pin(async move {
-            let panicked = tokio::spawn(async move {
-                let mut filled = RawMessage::default();
-                tx.send(&message(0)).await.expect("open");
-                let mut fill = each(1, 4);
-                let sent = tx.send_while(&mut filled, |filled| {
-                    assert!(fill(filled), "on purpose");
-                    true
-                });
-                sent.await
+            let filling = Arc::new(Notify::new());
+            let begun = Arc::clone(&filling);
+            tokio::task::spawn_blocking(move || {
+                Handle::current().block_on(async move {
+                    tx.send(&message(0)).await.expect("open");
+                    let mut fill = each(1, 2);
+                    let mut filled = RawMessage::default();
+                    let sent = tx.send_while(&mut filled, |filled| {
+                        begun.notify_one();
+                        std::thread::sleep(5 * A_WHILE);
+                        fill(filled)
+                    });
+                    sent.await
+                })
             });
-            let panicked = panicked.await;
-            assert!(panicked.expect_err("on purpose").is_panic());
+            filling.notified().await;
             Ok(())
         })
     };
     let mut call = serve(handler).await;
-    assert_eq!(receive(&mut call, 4).await, Ok(None));
+    assert_eq!(receive(&mut call, 2).await, Ok(None));
+}
+
+#[tokio::test]
+async fn a_call_says_more_of_itself_while_a_message_is_filled() {
+    let handler: Handler = |call, _rx, mut tx| {
+        Box::pin(async move {
+            let mut fill = each(0, 3);
+            let mut filled = RawMessage::default();
+            let sent = tx.send_while(&mut filled, |filled| {
+                let late = call.set_encoding(Encoding::Gzip);
+                late.expect_err("messages are in the buffer that are not compressed");
+                call.compress(Compression::Off);
+                // More than there may be.
+                let mut trailers = Metadata::new();
+                let appended = trailers.append("much", &"x".repeat(64 * 1024));
+                appended.expect("legal");
+                call.set_trailers(trailers);
+                fill(filled)
+            });
+            sent.await.expect_err("the call has failed");
+            Ok(())
+        })
+    };
+    let mut call = serve(handler).await;
+    assert_eq!(receive(&mut call, 3).await, Err(Code::Internal));
+}
+
+/// Has another task send batches of all sizes, some of which are given up while they wait.
+fn gives_many_batches_up(_: Call, _rx: Rx, mut tx: Tx) -> Ending {
+    Box::pin(async move {
+        let sending = tokio::spawn(async move {
+            let mut filled = RawMessage::default();
+            let mut next = 0;
+            while next < MANY {
+                let end = MANY.min(next + 1 + next * 7 % 93);
+                let sent = tx.send_while(&mut filled, |filled| {
+                    let more = next < end;
+                    if more {
+                        *filled = message(next);
+                        next += 1;
+                    }
+                    more
+                });
+                match end % 3 {
+                    0 => drop(timeout(A_WHILE / 100, sent).await),
+                    _ => sent.await?,
+                }
+            }
+            Ok(())
+        });
+        sending.await.expect("no panic")
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn batches_that_another_thread_sends_and_gives_up_arrive_whole_and_in_order() {
+    let mut calls = JoinSet::new();
+    for _ in 0..8 {
+        calls.spawn(async {
+            let mut call = serve(gives_many_batches_up).await;
+            assert_eq!(receive(&mut call, MANY).await, Ok(None));
+        });
+    }
+    calls.join_all().await;
 }
 
 #[tokio::test]

@@ -91,7 +91,7 @@ streamway beside them as cargo builds when nobody says how; tonic at its best, t
 codegen unit and without h2's traces. Go has one way to build, and stands beside the latter.
 
 Everyone has TCP_NODELAY and no tracing subscriber, and writes the strings of an order anew for each message, by the same code:
-streamway into one message that its handler fills again, because `send` borrows; the others into new messages, because their streams
+streamway into one message that its handler fills again (`send_while`); the others into new messages, because their streams
 own what they yield. Likewise streamway receives into one message (`merge`), the others into new ones. What that alone gives
 stands below. tonic's clients are not asked to receive from grpc-go: they end the connection with `too_many_data_frames` as soon as
 they fall behind.

@@ -68,7 +68,7 @@ impl<T: Codec> Sender<T> {
                     };
                     loan.lent.fill(message, &mut fill)
                 };
-                let more = *filled.as_ref().unwrap_or(&false);
+                let more = matches!(filled, Ok(true));
                 self.shared.respond().returned(filled.map(drop), cx)?;
                 if !more {
                     return Poll::Ready(Ok(()));

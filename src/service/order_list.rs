@@ -18,7 +18,7 @@ use crate::store::date::Date;
 use crate::store::{OrderStore, PAGE_ROWS, Page, Rest, Search};
 
 /// Orders of a page that any export may have: of the first, and of those for which there is no place among
-/// [`LARGE_PLACES`]. About 4 KB: an export that nobody reads holds two.
+/// [`LARGE_PLACES`]. About 5 KB: an export that nobody reads holds two.
 const SMALL_PAGE_ROWS: usize = 64;
 
 /// Places for large pages, of all exports together, each for [`PLACE_ROWS`] orders. 32: 4 MB at most. However many exports stand
@@ -149,10 +149,10 @@ impl<'s, S: OrderStore> Export<'s, S> {
 
     /// Those of the next page; `None` when it is small.
     fn places(&self) -> Option<SemaphorePermit<'s>> {
-        let wanted = match self.wanted > SMALL_PAGE_ROWS {
-            true => self.wanted.div_ceil(PLACE_ROWS),
-            false => return None,
-        };
+        if self.wanted <= SMALL_PAGE_ROWS {
+            return None;
+        }
+        let wanted = self.wanted.div_ceil(PLACE_ROWS);
         let share = self.large_places.available_permits() / SHARE;
         let places = share.min(wanted).clamp(1, PAGE_ROWS / PLACE_ROWS);
         let places = u32::try_from(places).expect("a page has few");

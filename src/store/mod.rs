@@ -9,6 +9,7 @@ pub mod sqlite;
 
 use std::error::Error;
 use std::fmt;
+use std::mem;
 
 use self::date::Date;
 use crate::status::Status;
@@ -23,6 +24,10 @@ pub const ROW_BYTES: usize = 48;
 
 /// Bytes of text that any page may have, and one order more, whatever it has.
 const LEAST_BYTES: usize = 4096;
+
+/// Orders in one piece of a page, at most: their text is less than 128 KiB. From there on glibc asks the system for what it gives out, and
+/// once such a piece was freed it keeps as large ones to itself, for each thread anew: a server under mixed load grew by that.
+const PIECE_ROWS: usize = 2000;
 
 /// Bytes of text in one order, at most. None is near it: more is damage, and must not be held to find that out.
 pub const ORDER_BYTES: usize = 1024 * 1024;
@@ -78,13 +83,19 @@ pub struct Order<'a> {
 
 /// Orders in the order of their ids.
 ///
-/// All text lies in one piece: a page costs two allocations and not two for each order, and can be dropped on
+/// They lie in a few pieces: two allocations for each of these, and not two for each order, and a page can be dropped on
 /// another thread than the one that made it at no cost.
 #[derive(Clone, Debug)]
 pub struct Page {
+    pieces: Vec<Piece>,
+    rest: Rest,
+}
+
+/// Orders that follow each other, and all their text.
+#[derive(Clone, Debug)]
+struct Piece {
     text: String,
     rows: Vec<Row>,
-    rest: Rest,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -108,6 +119,27 @@ pub enum Rest {
 impl Page {
     /// The orders.
     pub fn orders(&self) -> impl Iterator<Item = Order<'_>> {
+        self.pieces.iter().flat_map(Piece::orders)
+    }
+
+    /// How many orders there are.
+    pub fn len(&self) -> usize {
+        self.pieces.iter().map(|piece| piece.rows.len()).sum()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What follows.
+    pub fn rest(&self) -> Rest {
+        self.rest
+    }
+}
+
+impl Piece {
+    fn orders(&self) -> impl Iterator<Item = Order<'_>> {
         let mut begin = 0;
         self.rows.iter().map(move |row| {
             let order = Order {
@@ -119,61 +151,97 @@ impl Page {
             order
         })
     }
-
-    /// How many orders there are.
-    pub fn len(&self) -> usize {
-        self.rows.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
-
-    /// What follows.
-    pub fn rest(&self) -> Rest {
-        self.rest
-    }
 }
 
 /// A page in the making.
 #[derive(Debug)]
 pub struct PageBuilder {
-    text: Vec<u8>,
-    rows: Vec<Row>,
-    max_rows: usize,
-    max_bytes: usize,
+    pieces: Vec<Piece>,
+    piece: PieceBuilder,
+    last: Option<i32>,
+    rows_left: usize,
+    bytes_left: usize,
 }
 
 impl PageBuilder {
     /// A page of at most `max_rows` orders, and of [`PAGE_ROWS`] whatever is asked.
     pub fn new(max_rows: usize) -> Self {
-        let max_rows = max_rows.min(PAGE_ROWS);
-        let max_bytes = LEAST_BYTES.max(max_rows * ROW_BYTES);
+        let rows_left = max_rows.min(PAGE_ROWS);
+        let bytes_left = LEAST_BYTES.max(rows_left * ROW_BYTES);
         Self {
-            text: Vec::with_capacity(max_bytes),
-            rows: Vec::with_capacity(max_rows),
-            max_rows,
-            max_bytes,
+            pieces: Vec::new(),
+            piece: PieceBuilder::new(rows_left, bytes_left),
+            last: None,
+            rows_left,
+            bytes_left,
         }
     }
 
     /// Whether it takes no more.
     pub fn is_full(&self) -> bool {
-        self.rows.len() >= self.max_rows || self.text.len() >= self.max_bytes
+        self.rows_left == 0 || self.bytes_left == 0
     }
 
     /// Appends an order.
     ///
     /// # Errors
-    /// When its id is not greater than the one before, or it has more than [`ORDER_BYTES`] of text.
+    /// When its id is not greater than the one before, or it has more than [`ORDER_BYTES`] of text, or what was pushed is not UTF-8.
     pub fn push(&mut self, id: i32, order_sn: &[u8], date: &[u8]) -> Result<(), PageError> {
-        if self.rows.last().is_some_and(|last| last.id >= id) {
+        if self.last.is_some_and(|last| last >= id) {
             return Err(PageError::Unsorted { id });
         }
-        if order_sn.len() + date.len() > ORDER_BYTES {
+        let bytes = order_sn.len() + date.len();
+        if bytes > ORDER_BYTES {
             return Err(PageError::TooLong { id });
         }
+        if self.piece.is_full() {
+            let next = PieceBuilder::new(self.rows_left, self.bytes_left);
+            let full = mem::replace(&mut self.piece, next);
+            self.pieces.push(full.finish()?);
+        }
+        self.piece.push(id, order_sn, date);
+        self.last = Some(id);
+        self.rows_left = self.rows_left.saturating_sub(1);
+        self.bytes_left = self.bytes_left.saturating_sub(bytes);
+        Ok(())
+    }
+
+    /// The page.
+    ///
+    /// # Errors
+    /// When what was pushed is not UTF-8.
+    pub fn finish(mut self, rest: Rest) -> Result<Page, PageError> {
+        self.pieces.push(self.piece.finish()?);
+        Ok(Page {
+            pieces: self.pieces,
+            rest,
+        })
+    }
+}
+
+/// A piece in the making.
+#[derive(Debug)]
+struct PieceBuilder {
+    text: Vec<u8>,
+    rows: Vec<Row>,
+}
+
+impl PieceBuilder {
+    /// A piece for what a page has room for, or a part of it.
+    fn new(rows_left: usize, bytes_left: usize) -> Self {
+        Self {
+            text: Vec::with_capacity(bytes_left.min(PIECE_ROWS * ROW_BYTES)),
+            rows: Vec::with_capacity(rows_left.min(PIECE_ROWS)),
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.rows.len() >= PIECE_ROWS || self.text.len() >= PIECE_ROWS * ROW_BYTES
+    }
+
+    fn push(&mut self, id: i32, order_sn: &[u8], date: &[u8]) {
+        // The last one may be longer than the room that is left; it gets what it needs, and not twice that.
+        self.text.reserve_exact(order_sn.len() + date.len());
         self.text.extend_from_slice(order_sn);
         let order_sn_end = self.end();
         self.text.extend_from_slice(date);
@@ -183,19 +251,14 @@ impl PageBuilder {
             order_sn_end,
             date_end,
         });
-        Ok(())
     }
 
     fn end(&self) -> u32 {
-        u32::try_from(self.text.len()).expect("a page that is not full has little")
+        u32::try_from(self.text.len()).expect("a piece that is not full has little")
     }
 
-    /// The page.
-    ///
-    /// # Errors
-    /// When what was pushed is not UTF-8.
-    pub fn finish(self, rest: Rest) -> Result<Page, PageError> {
-        // One check for the whole page costs a tenth of one for each text; then none may end inside a character.
+    fn finish(self) -> Result<Piece, PageError> {
+        // One check for the whole piece costs a tenth of one for each text; then none may end inside a character.
         let first = self.rows.first().map_or(0, |row| row.id);
         let text = String::from_utf8(self.text).map_err(|_| PageError::NotText { first })?;
         let split = self.rows.iter().find(|row| {
@@ -204,10 +267,9 @@ impl PageBuilder {
         });
         match split {
             Some(row) => Err(PageError::NotText { first: row.id }),
-            None => Ok(Page {
+            None => Ok(Piece {
                 text,
                 rows: self.rows,
-                rest,
             }),
         }
     }
@@ -228,7 +290,7 @@ pub enum PageError {
     },
     /// Bytes that are no UTF-8.
     NotText {
-        /// The order, or the first of the page when it is not known which.
+        /// The order, or the first of its piece of the page when it is not known which.
         first: i32,
     },
 }
@@ -288,6 +350,14 @@ mod tests {
                 full
             });
             assert_eq!(full, i32::try_from(rows).ok(), "{max_rows} of {long}");
+            let page = page.finish(Rest::Nothing).unwrap();
+            assert_eq!(page.len(), rows);
+            assert!(page.orders().map(|order| order.id).eq(0..full.unwrap()));
+            assert!(page.orders().all(|order| order.order_sn.len() == long - 1));
+            for piece in &page.pieces {
+                assert!(piece.rows.capacity() <= PIECE_ROWS);
+                assert!(piece.text.capacity() <= PIECE_ROWS * ROW_BYTES + long);
+            }
         }
     }
 
@@ -301,6 +371,11 @@ mod tests {
         let mut page = PageBuilder::new(3);
         page.push(1, b"\xFF", b"").unwrap();
         assert!(page.finish(Rest::Nothing).is_err());
+
+        let mut page = PageBuilder::new(PAGE_ROWS);
+        page.push(-1, b"\xFF", b"").unwrap();
+        let pushed = (0..).find_map(|id| page.push(id, b"", b"").err());
+        assert_eq!(pushed, Some(PageError::NotText { first: -1 }));
 
         let mut page = PageBuilder::new(3);
         page.push(1, b"", b"").unwrap();

@@ -44,6 +44,12 @@ impl Driver {
         self.polling = false;
     }
 
+    /// There is no handler any more, and the driver, in `cx`, waits for whoever still sends.
+    pub(crate) fn waits(&mut self, cx: &Context<'_>) {
+        self.polls(cx);
+        self.polled();
+    }
+
     /// Whoever polls in `cx` has been put off until there is DATA.
     #[inline]
     pub(crate) fn reads(&mut self, cx: &Context<'_>) {

@@ -63,8 +63,8 @@ impl Outgoing {
     }
 
     /// What was lent, and what has come to it.
-    pub(crate) fn give_back(&mut self, lent: &mut Self) {
-        self.buffer = mem::take(&mut lent.buffer);
+    pub(crate) fn give_back(&mut self, lent: Self) {
+        self.buffer = lent.buffer;
         self.last = lent.last;
         self.messages = lent.messages;
         self.bytes = lent.bytes;
@@ -117,10 +117,17 @@ impl Outgoing {
             // single message, as in a unary call, takes what it needs.
             self.buffer.reserve(ROOM_BYTES.saturating_sub(before));
         }
-        encode_frame(message, encoding, self.limits, &mut self.buffer)?;
+        let mut unfinished = Unfinished {
+            buffer: &mut self.buffer,
+            whole: before,
+        };
+        encode_frame(message, encoding, self.limits, unfinished.buffer)?;
+        unfinished.whole = unfinished.buffer.len();
+        let after = unfinished.whole;
+        drop(unfinished);
         self.last = before;
         self.messages += 1;
-        self.bytes += (self.buffer.len() - before) as u64;
+        self.bytes += (after - before) as u64;
         Ok(())
     }
 
@@ -210,6 +217,19 @@ impl Outgoing {
     }
 }
 
+/// A frame that is being encoded: should its codec panic, nothing of it stays.
+struct Unfinished<'a> {
+    buffer: &'a mut BytesMut,
+    /// How much of the buffer is whole frames.
+    whole: usize,
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        self.buffer.truncate(self.whole);
+    }
+}
+
 /// How much of a frame is left over when `sent` bytes of `buffer` go, which begins with the last `cut` bytes of a frame.
 fn cut_after(buffer: &[u8], cut: usize, sent: usize) -> usize {
     let mut end = cut;
@@ -224,8 +244,10 @@ fn cut_after(buffer: &[u8], cut: usize, sent: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
     use super::*;
-    use crate::codec::RawMessage;
+    use crate::codec::{DecodeError, Payload, RawMessage};
 
     #[test]
     fn a_few_bytes_that_h2_holds_do_not_keep_the_room_of_many() {
@@ -259,7 +281,7 @@ mod tests {
                     _ => {
                         let mut lent = outgoing.lend();
                         let encoded = lent.encode(&message, Encoding::Identity);
-                        outgoing.give_back(&mut lent);
+                        outgoing.give_back(lent);
                         encoded
                     }
                 };
@@ -291,9 +313,42 @@ mod tests {
         encode(&mut lent);
         assert_eq!(counts(&outgoing), (1, 10, 4));
         assert!(outgoing.is_lent() && outgoing.is_cut() && !lent.is_lent());
-        outgoing.give_back(&mut lent);
+        outgoing.give_back(lent);
         assert_eq!(counts(&outgoing), (2, 20, 4));
         assert!(!outgoing.is_lent() && outgoing.is_cut());
+    }
+
+    /// A codec that panics in the middle of a message.
+    #[derive(Debug)]
+    struct Panics;
+
+    impl Codec for Panics {
+        fn encoded_len(&self) -> usize {
+            8
+        }
+
+        fn encode(&self, buffer: &mut BytesMut) {
+            buffer.extend_from_slice(b"half");
+            panic!("on purpose");
+        }
+
+        fn decode(_: Payload<'_>) -> Result<Self, DecodeError> {
+            Ok(Self)
+        }
+    }
+
+    #[test]
+    fn nothing_stays_of_a_message_whose_codec_panics() {
+        let mut outgoing = Outgoing::new(MessageLimits::default());
+        let message = RawMessage(Bytes::from_static(b"12345"));
+        let encoded = outgoing.encode(&message, Encoding::Identity);
+        encoded.expect("within the limit");
+        let encoded = catch_unwind(AssertUnwindSafe(|| {
+            outgoing.encode(&Panics, Encoding::Identity)
+        }));
+        encoded.expect_err("it panics");
+        assert_eq!((outgoing.messages(), outgoing.bytes()), (1, 10));
+        assert_eq!((outgoing.buffer.len(), outgoing.handed_bytes()), (10, 0));
     }
 
     #[test]

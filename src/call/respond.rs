@@ -36,6 +36,8 @@ pub(crate) struct Respond {
     trailers: Metadata,
     /// Why nothing more can be sent although the handler may go on: it decides the status.
     failure: Option<Status>,
+    /// The handler has ended: what was sent leaves, and nothing more is taken.
+    ending: bool,
     code: Code,
 }
 
@@ -95,6 +97,7 @@ impl Respond {
             headers: Metadata::new(),
             trailers: Metadata::new(),
             failure: None,
+            ending: false,
             // What a call counts as when nobody ends it: the client left, or the connection did.
             code: Code::Cancelled,
         }
@@ -207,7 +210,7 @@ impl Respond {
         Poll::Ready(self.sent(encoded, cx))
     }
 
-    /// Waits for room, and lends what is gathered with how to encode more of it, until [`Respond::give_back`].
+    /// Waits for room, and lends what is gathered with how to encode more of it, until [`Respond::returned`].
     pub(crate) fn poll_lend(&mut self, cx: &mut Context<'_>) -> Poll<Result<Lent, Status>> {
         ready!(self.poll_room(cx))?;
         Poll::Ready(Ok(Lent {
@@ -216,27 +219,26 @@ impl Respond {
         }))
     }
 
-    /// What was lent is back, also when whoever had it has failed.
-    pub(crate) fn give_back(&mut self, lent: &mut Lent, cx: &Context<'_>) {
-        // The end of the call has closed what it belongs to.
+    /// What was lent is back, with all the messages that were to come to it, or those up to the error.
+    pub(crate) fn returned(
+        &mut self,
+        lent: Lent,
+        encoded: Result<(), EncodeError>,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Status> {
         if self.is_closed() {
-            return;
+            // The end of the call has closed what it belongs to.
+            return Err(ended());
         }
-        self.outgoing.give_back(&mut lent.outgoing);
+        self.outgoing.give_back(lent.outgoing);
         if self.outgoing.messages() > 0 {
             // Fails only when the client has left.
             let _ = self.open();
         }
         self.driver.sends(cx);
-    }
-
-    /// Whether what came of a loan can go on.
-    pub(crate) fn returned(
-        &mut self,
-        encoded: Result<(), EncodeError>,
-        cx: &mut Context<'_>,
-    ) -> Result<(), Status> {
-        self.check_open()?;
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
+        }
         self.sent(encoded, cx)
     }
 
@@ -279,8 +281,8 @@ impl Respond {
         if let Some(failure) = &self.failure {
             return Err(failure.clone());
         }
-        if self.is_closed() {
-            return Err(Status::cancelled("the call has ended"));
+        if self.ending || self.is_closed() {
+            return Err(ended());
         }
         Ok(())
     }
@@ -309,11 +311,13 @@ impl Respond {
         self.poll_client(cx)
     }
 
-    /// Pending until everything that was sent is h2's; an error when the client has left.
+    /// The handler has ended. Pending until everything that was sent is h2's; an error when the client has left.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
         self.driver.polled();
+        self.ending = true;
         if self.outgoing.is_lent() {
-            // Who gives it back wakes.
+            // Whoever gives it back wakes the driver, which need not be the task that has polled the handler.
+            self.driver.waits(cx);
             return Poll::Pending;
         }
         if self.outgoing.is_empty() {
@@ -427,6 +431,11 @@ fn negotiate(accept: AcceptEncoding, encoding: Encoding) -> Encoding {
         true => encoding,
         false => Encoding::Identity,
     }
+}
+
+#[cold]
+fn ended() -> Status {
+    Status::cancelled("the call has ended")
 }
 
 /// The reset that a client reads as `code`, as far as there is one (PROTOCOL-HTTP2.md, "Errors").

@@ -7,11 +7,11 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Poll, ready};
 
 use super::Shared;
-use super::respond::Lent;
 use crate::codec::Codec;
 use crate::status::Status;
 
@@ -33,7 +33,7 @@ impl<T: Codec> Sender<T> {
     ///
     /// # Errors
     /// RESOURCE_EXHAUSTED over the send limit: the call ends with it, and what was sent before still arrives.
-    /// CANCELLED when the client has left, and when the call has ended without this sender.
+    /// CANCELLED when the client has left, and when the handler has ended without this sender.
     ///
     /// # Cancel safety
     /// A dropped future sent either the whole message or nothing of it.
@@ -45,8 +45,9 @@ impl<T: Codec> Sender<T> {
     /// Sends one message after another, each of them in `message`, until `fill` returns false instead of filling it; waits as
     /// [`Sender::send`] does. For what is at hand already, such as a page of rows: less CPU than to send each.
     ///
-    /// `fill` is asked only when there is room for what it fills. [`Call::compress`](super::Call::compress) in it counts from the next
-    /// DATA frame, and [`Call::set_encoding`](super::Call::set_encoding) fails.
+    /// `fill` is asked only when there is room for what it fills. The end of a call waits for it until a DATA frame is full.
+    /// [`Call::compress`](super::Call::compress) in it counts from the next DATA frame, and
+    /// [`Call::set_encoding`](super::Call::set_encoding) fails.
     ///
     /// # Errors
     /// As [`Sender::send`], for the messages from the one on that is over the limit, or that the call did not live to send.
@@ -60,16 +61,19 @@ impl<T: Codec> Sender<T> {
     ) -> impl Future<Output = Result<(), Status>> {
         poll_fn(move |cx| {
             loop {
-                let filled = {
-                    let mut loan = Loan {
-                        lent: ready!(self.shared.respond().poll_lend(cx))?,
-                        shared: &self.shared,
-                        cx,
-                    };
-                    loan.lent.fill(message, &mut fill)
+                let mut lent = ready!(self.shared.respond().poll_lend(cx))?;
+                let filled = AssertUnwindSafe(|| lent.fill(message, &mut fill));
+                let (filled, panic) = match catch_unwind(filled) {
+                    Ok(filled) => (filled, None),
+                    // What was filled before is sent.
+                    Err(panic) => (Ok(false), Some(panic)),
                 };
                 let more = matches!(filled, Ok(true));
-                self.shared.respond().returned(filled.map(drop), cx)?;
+                let returned = self.shared.respond().returned(lent, filled.map(drop), cx);
+                if let Some(panic) = panic {
+                    resume_unwind(panic);
+                }
+                returned?;
                 if !more {
                     return Poll::Ready(Ok(()));
                 }
@@ -80,19 +84,6 @@ impl<T: Codec> Sender<T> {
     /// As [`Call::compress`](super::Call::compress).
     pub fn compress(&mut self, compression: Compression) {
         self.shared.respond().compress(compression);
-    }
-}
-
-/// Gives back what is lent, also when `fill` panics: messages before are in it.
-struct Loan<'a, 'cx> {
-    lent: Lent,
-    shared: &'a Shared,
-    cx: &'a Context<'cx>,
-}
-
-impl Drop for Loan<'_, '_> {
-    fn drop(&mut self) {
-        self.shared.respond().give_back(&mut self.lent, self.cx);
     }
 }
 

@@ -1,9 +1,9 @@
 //! Messages that a handler has at hand and sends as long as there is room: `Sender::send_while`.
 
 use std::future::pending;
-use std::sync::Arc;
-
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
 
 use bytes::Bytes;
 use streamway::call::Compression;
@@ -11,7 +11,7 @@ use streamway::codec::{Encoding, RawMessage};
 use streamway::{Call, Code, Metadata, Status};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
 
 use crate::handlers::{A_WHILE, Called, Ending, Handler, Odd, Rx, Tx, call, nobody};
@@ -216,31 +216,136 @@ async fn a_task_that_panics_as_it_fills_a_message_has_sent_those_before_at_once(
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_handler_that_ends_while_another_thread_fills_has_sent_what_was_sent_before() {
-    let handler: Handler = |_, _rx, mut tx| {
-        Box::pin(async move {
-            let filling = Arc::new(Notify::new());
-            let begun = Arc::clone(&filling);
-            tokio::task::spawn_blocking(move || {
-                Handle::current().block_on(async move {
-                    tx.send(&message(0)).await.expect("open");
-                    let mut fill = each(1, 2);
-                    let mut filled = RawMessage::default();
-                    let sent = tx.send_while(&mut filled, |filled| {
-                        begun.notify_one();
-                        std::thread::sleep(5 * A_WHILE);
-                        fill(filled)
-                    });
-                    sent.await
-                })
+type Sent = JoinHandle<Result<(), Status>>;
+
+/// Has another thread send a message and what `fill` fills, and blocks until it fills: a handler that ends then does so in its first poll,
+/// which is not made by the task that makes the others.
+fn fill_elsewhere(
+    mut tx: Tx,
+    mut fill: impl FnMut(&mut RawMessage) -> bool + Send + 'static,
+) -> Sent {
+    let (begun, filling) = mpsc::channel();
+    let sent = spawn_blocking(move || {
+        Handle::current().block_on(async move {
+            tx.send(&message(0)).await.expect("open");
+            let mut filled = RawMessage::default();
+            let sent = tx.send_while(&mut filled, |filled| {
+                let _ = begun.send(());
+                fill(filled)
             });
-            filling.notified().await;
+            sent.await
+        })
+    });
+    filling.recv().expect("it fills");
+    sent
+}
+
+async fn a_handler_ends_while_another_thread_fills() {
+    let handler: Handler = |_, _rx, tx| {
+        Box::pin(async move {
+            let mut fill = each(1, 2);
+            fill_elsewhere(tx, move |filled| {
+                thread::sleep(A_WHILE);
+                fill(filled)
+            });
             Ok(())
         })
     };
     let mut call = serve(handler).await;
     assert_eq!(receive(&mut call, 2).await, Ok(None));
+}
+
+#[tokio::test]
+async fn a_handler_that_ends_while_another_thread_fills_has_sent_what_was_sent_before() {
+    a_handler_ends_while_another_thread_fills().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handler_that_ends_while_another_thread_fills_has_sent_what_was_sent_before_on_any_runtime()
+ {
+    a_handler_ends_while_another_thread_fills().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handler_that_ends_does_not_make_a_call_succeed_for_which_another_thread_has_filled_too_much()
+ {
+    let handler: Handler = |_, _rx, tx| {
+        Box::pin(async move {
+            fill_elsewhere(tx, |filled| {
+                thread::sleep(A_WHILE / 10);
+                *filled = RawMessage(Bytes::from(vec![0; 1 << 20]));
+                true
+            });
+            Ok(())
+        })
+    };
+    for _ in 0..100 {
+        let mut call = serve(handler).await;
+        assert_eq!(receive(&mut call, 1).await, Err(Code::ResourceExhausted));
+    }
+}
+
+/// Receives the messages from 0 on until the call ends with ABORTED, and counts them.
+async fn receive_until_aborted(call: &mut Called) -> usize {
+    for n in 0.. {
+        match next(call).await {
+            Ok(Some(received)) => assert_eq!(received, message(n)),
+            end => {
+                assert_eq!(end, Err(Code::Aborted));
+                return n;
+            }
+        }
+    }
+    unreachable!("there are more numbers than messages")
+}
+
+#[tokio::test]
+async fn a_call_ends_with_its_handler_though_another_task_sends_on_as_the_client_reads() {
+    let handler: Handler = |_, _rx, mut tx| {
+        Box::pin(async move {
+            tokio::spawn(async move {
+                for n in 0..MANY {
+                    tx.send(&message(n)).await?;
+                }
+                Ok::<_, Status>(())
+            });
+            sleep(A_WHILE).await;
+            Err(Status::aborted("enough"))
+        })
+    };
+    let mut call = serve(handler).await;
+    let received = receive_until_aborted(&mut call).await;
+    assert!(received < MANY / 2, "{received}");
+}
+
+/// How often a batch that does not end was filled.
+static FILLED_ON: AtomicUsize = AtomicUsize::new(0);
+
+#[tokio::test]
+async fn a_call_ends_with_its_handler_though_another_thread_would_fill_for_ever() {
+    static TOLD: Notify = Notify::const_new();
+    let handler: Handler = |_, _rx, tx| {
+        Box::pin(async move {
+            let sent = fill_elsewhere(tx, |filled| {
+                let n = FILLED_ON.fetch_add(1, Ordering::Relaxed);
+                *filled = message(n + 1);
+                thread::sleep(A_WHILE / 20);
+                n < MANY
+            });
+            tokio::spawn(async move {
+                let status = sent.await.expect("no panic").expect_err("it has ended");
+                assert_eq!(status.code(), Code::Cancelled);
+                TOLD.notify_one();
+            });
+            Err(Status::aborted("enough"))
+        })
+    };
+    let mut call = serve(handler).await;
+    let received = receive_until_aborted(&mut call).await;
+    timeout(LONG, TOLD.notified()).await.expect("told");
+    // What was filled has arrived: a DATA frame, or a second one that had begun.
+    assert_eq!(received, 1 + FILLED_ON.load(Ordering::Relaxed));
+    assert!(received < MANY / 10, "{received}");
 }
 
 #[tokio::test]

@@ -21,8 +21,9 @@ use crate::store::{OrderStore, PAGE_ROWS, Page, Rest, Search};
 /// [`LARGE_PLACES`]. About 5 KB: an export that nobody reads holds two.
 const SMALL_PAGE_ROWS: usize = 64;
 
-/// Places for large pages, of all exports together, each for [`PLACE_ROWS`] orders. 32: 4 MB at most. However many exports stand
-/// still, they hold no more than that and small pages, which cost more hand-overs.
+/// Places for large pages, of all exports together, each for [`PLACE_ROWS`] orders. 32: 4 MB, and twice that when
+/// orders are so long and so short that pieces of a page fill up in text here and in orders there. However many exports stand still, they hold no
+/// more than that and small pages, which cost more hand-overs.
 pub(super) const LARGE_PLACES: usize = 32;
 
 /// Orders of a page with one place.

@@ -25,8 +25,8 @@ pub const ROW_BYTES: usize = 48;
 /// Bytes of text that any page may have, and one order more, whatever it has.
 const LEAST_BYTES: usize = 4096;
 
-/// Orders in one piece of a page, at most: their text is less than 128 KiB. From there on glibc asks the system for what it gives out, and
-/// once such a piece was freed it keeps as large ones to itself, for each thread anew: a server under mixed load grew by that.
+/// Orders in one piece of a page, at most: their text is less than 128 KiB unless they are long. From there on glibc asks the system for what
+/// it gives out, and once it was freed keeps as much to itself, for each thread anew: a server under mixed load grew by that.
 const PIECE_ROWS: usize = 2000;
 
 /// Bytes of text in one order, at most. None is near it: more is damage, and must not be held to find that out.
@@ -156,7 +156,7 @@ impl Piece {
 /// A page in the making.
 #[derive(Debug)]
 pub struct PageBuilder {
-    pieces: Vec<Piece>,
+    full: Vec<PieceBuilder>,
     piece: PieceBuilder,
     last: Option<i32>,
     rows_left: usize,
@@ -169,7 +169,7 @@ impl PageBuilder {
         let rows_left = max_rows.min(PAGE_ROWS);
         let bytes_left = LEAST_BYTES.max(rows_left * ROW_BYTES);
         Self {
-            pieces: Vec::new(),
+            full: Vec::new(),
             piece: PieceBuilder::new(rows_left, bytes_left),
             last: None,
             rows_left,
@@ -185,7 +185,7 @@ impl PageBuilder {
     /// Appends an order.
     ///
     /// # Errors
-    /// When its id is not greater than the one before, or it has more than [`ORDER_BYTES`] of text, or what was pushed is not UTF-8.
+    /// When its id is not greater than the one before, or it has more than [`ORDER_BYTES`] of text.
     pub fn push(&mut self, id: i32, order_sn: &[u8], date: &[u8]) -> Result<(), PageError> {
         if self.last.is_some_and(|last| last >= id) {
             return Err(PageError::Unsorted { id });
@@ -196,8 +196,7 @@ impl PageBuilder {
         }
         if self.piece.is_full() {
             let next = PieceBuilder::new(self.rows_left, self.bytes_left);
-            let full = mem::replace(&mut self.piece, next);
-            self.pieces.push(full.finish()?);
+            self.full.push(mem::replace(&mut self.piece, next));
         }
         self.piece.push(id, order_sn, date);
         self.last = Some(id);
@@ -210,10 +209,11 @@ impl PageBuilder {
     ///
     /// # Errors
     /// When what was pushed is not UTF-8.
-    pub fn finish(mut self, rest: Rest) -> Result<Page, PageError> {
-        self.pieces.push(self.piece.finish()?);
+    pub fn finish(self, rest: Rest) -> Result<Page, PageError> {
+        let pieces = self.full.into_iter().chain([self.piece]);
+        let pieces: Result<_, _> = pieces.map(PieceBuilder::finish).collect();
         Ok(Page {
-            pieces: self.pieces,
+            pieces: pieces?,
             rest,
         })
     }
@@ -374,8 +374,11 @@ mod tests {
 
         let mut page = PageBuilder::new(PAGE_ROWS);
         page.push(-1, b"\xFF", b"").unwrap();
-        let pushed = (0..).find_map(|id| page.push(id, b"", b"").err());
-        assert_eq!(pushed, Some(PageError::NotText { first: -1 }));
+        for id in 0..2 * PIECE_ROWS as i32 {
+            page.push(id, b"", b"").unwrap();
+        }
+        let error = page.finish(Rest::Nothing).unwrap_err();
+        assert_eq!(error, PageError::NotText { first: -1 });
 
         let mut page = PageBuilder::new(3);
         page.push(1, b"", b"").unwrap();

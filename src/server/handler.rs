@@ -3,6 +3,7 @@
 //! In: a routed stream. Out: its handler's parts, and a status on the wire in every case: it ended, it panicked, the
 //! deadline passed, the client left or stalled, the server goes down.
 
+use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::mem;
@@ -100,7 +101,10 @@ impl Runner {
         match catch_unwind(AssertUnwindSafe(|| handler.poll(cx))) {
             Ok(Poll::Ready(outcome)) => return Poll::Ready(Ended::Handler(outcome)),
             Ok(Poll::Pending) => {}
-            Err(_) => return Poll::Ready(Ended::panicked()),
+            Err(panic) => {
+                let_go(panic);
+                return Poll::Ready(Ended::panicked());
+            }
         }
         if let Poll::Ready(status) = self.poll_timer(timer, cx) {
             return Poll::Ready(Ended::CutOff(status));
@@ -157,7 +161,15 @@ pin_project! {
 
 /// False when it panicked.
 fn drop_handler<H>(mut handler: Pin<&mut Option<H>>) -> bool {
-    catch_unwind(AssertUnwindSafe(|| handler.set(None))).is_ok()
+    let dropped = catch_unwind(AssertUnwindSafe(|| handler.set(None)));
+    dropped.map_err(let_go).is_ok()
+}
+
+/// Drops what a handler has panicked with; that may panic too.
+fn let_go(panic: Box<dyn Any + Send>) {
+    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+        Box::leak(again);
+    }
 }
 
 impl<H: Future<Output = Result<(), Status>>> Future for Running<H> {

@@ -118,19 +118,22 @@ async fn a_call_whose_time_passes_while_others_are_begun_is_not_begun() {
 }
 
 /// The deadline ends the one, the drain the other.
-async fn a_handler_that_panics_when_it_is_dropped() {
+async fn a_handler_that_panics_when_it_or_what_it_panicked_with_is_dropped() {
     let mut config = Config::default();
     config.drain_timeout = Duration::from_millis(300);
     let served = Fixture::default().serve(Server::new().config(config)).await;
     let client = connect_to(&served).await;
     let request = |path: &str| grpc(path).header("grpc-timeout", "1S");
     let bomb = request("/t.T/Bomb").body(()).expect("legal");
+    let grenade = request("/t.T/Grenade").body(()).expect("legal");
     let hang = request("/t.T/Hang").body(()).expect("legal");
-    let (bomb, hang) = tokio::join!(
+    let (bomb, grenade, hang) = tokio::join!(
         call(&client, bomb, frame(b"")),
+        call(&client, grenade, frame(b"")),
         call(&client, hang, frame(b"")),
     );
     assert_eq!(bomb.status(), ("13", "the handler panicked"));
+    assert_eq!(grenade.status(), ("13", "the handler panicked"));
     assert_eq!(hang.status(), ("4", "the deadline passed"));
 
     let cut_off = ["/t.T/Hang", "/t.T/Bomb", "/t.T/Hang"].map(|path| {
@@ -151,13 +154,15 @@ async fn a_handler_that_panics_when_it_is_dropped() {
 }
 
 #[tokio::test]
-async fn a_handler_that_panics_when_it_is_dropped_costs_only_its_own_call() {
-    a_handler_that_panics_when_it_is_dropped().await;
+async fn a_handler_that_panics_when_it_or_what_it_panicked_with_is_dropped_costs_only_its_own_call()
+{
+    a_handler_that_panics_when_it_or_what_it_panicked_with_is_dropped().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_handler_that_panics_when_it_is_dropped_costs_only_its_own_call_on_any_runtime() {
-    a_handler_that_panics_when_it_is_dropped().await;
+async fn a_handler_that_panics_when_it_or_what_it_panicked_with_is_dropped_costs_only_its_own_call_on_any_runtime()
+ {
+    a_handler_that_panics_when_it_or_what_it_panicked_with_is_dropped().await;
 }
 
 #[tokio::test]

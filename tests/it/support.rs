@@ -24,9 +24,10 @@ pub(crate) const FOREVER: Method = Method::new("/t.T/Forever", MethodKind::Serve
 pub(crate) const TRAIL: Method = Method::new("/t.T/Trail", MethodKind::Unary);
 pub(crate) const BLOCK: Method = Method::new("/t.T/Block", MethodKind::Unary);
 pub(crate) const BOMB: Method = Method::new("/t.T/Bomb", MethodKind::Unary);
+pub(crate) const GRENADE: Method = Method::new("/t.T/Grenade", MethodKind::Unary);
 
 const METHODS: &[Method] = &[
-    COUNT, ECHO, PANIC, HANG, JOIN, REVERSE, REFUSE, FOREVER, EARLY, TRAIL, BLOCK, BOMB,
+    COUNT, ECHO, PANIC, HANG, JOIN, REVERSE, REFUSE, FOREVER, EARLY, TRAIL, BLOCK, BOMB, GRENADE,
 ];
 
 /// For how long a handler of `Block` has the thread for itself.
@@ -140,6 +141,8 @@ impl Fixture {
                 let _bomb = Bomb;
                 std::future::pending().await
             }
+            // Panics, and again when what it has panicked with is dropped.
+            GRENADE => throw(Bomb),
             _ => {
                 self.hanging.notify_one();
                 std::future::pending().await
@@ -175,6 +178,11 @@ impl Drop for Bomb {
     fn drop(&mut self) {
         let _ = panic_on_purpose();
     }
+}
+
+#[expect(clippy::panic, reason = "to show that it costs only its own call")]
+fn throw(what: impl Send + 'static) -> Result<(), Status> {
+    std::panic::panic_any(what)
 }
 
 #[expect(clippy::panic, reason = "to show that it costs only its own call")]

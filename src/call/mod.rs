@@ -44,7 +44,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::codec::Encoding;
-use crate::metadata::Metadata;
+use crate::metadata::{LazyMetadata, Metadata};
 use crate::method::Method;
 use crate::status::{Code, Status};
 
@@ -66,7 +66,7 @@ pub(crate) struct Shared {
 #[derive(Debug)]
 pub(crate) struct Facts {
     pub(crate) method: Method,
-    pub(crate) metadata: Metadata,
+    pub(crate) metadata: LazyMetadata,
     pub(crate) deadline: Option<Instant>,
     pub(crate) link: Arc<Link>,
     /// The call's place among those of the whole server, until the call is gone.
@@ -107,7 +107,7 @@ impl Call {
 
     /// What the client sent besides messages.
     pub fn metadata(&self) -> &Metadata {
-        &self.0.facts.metadata
+        self.0.facts.metadata.get()
     }
 
     /// Where the client is, as far as the listener knows.

@@ -120,6 +120,11 @@ impl Inbound {
         })
     }
 
+    /// Whether it is known by now that nothing more comes, and nothing is left.
+    fn is_at_end(&self) -> bool {
+        self.frames.buffered() == 0 && self.body.is_end_stream()
+    }
+
     /// Waits for the trailers behind the last message; `None` when the stream ended without.
     pub(crate) fn poll_trailers(
         &mut self,
@@ -242,6 +247,10 @@ impl<T: Codec> Streaming<T> {
                 "the request has no message, the method takes one",
             ));
         };
+        if self.inbound.is_at_end() {
+            // Usually it has come with the message.
+            return Ok(message);
+        }
         match self.next(RawMessage::decode).await? {
             None => Ok(message),
             Some(_) => Err(Status::unimplemented(

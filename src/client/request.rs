@@ -200,9 +200,9 @@ impl Dial {
             timeout,
             encoding: self.options.encoding,
             accept: AcceptEncoding::default(),
-            metadata: self.options.metadata.clone(),
         };
-        let request = head.into_request(self.channel.uri(self.method));
+        let uri = self.channel.uri(self.method);
+        let request = head.into_request(uri, self.options.metadata.clone());
         match send.send_request(request, false) {
             Ok(opened) => {
                 ready.set_used();

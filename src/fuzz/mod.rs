@@ -184,7 +184,7 @@ fn request_path(path: &[u8]) {
 }
 
 fn request(verb: &Verb, headers: HeaderMap) {
-    let head = match RequestHead::parse(verb, headers) {
+    let head = match RequestHead::parse(verb, &headers) {
         Ok(head) => head,
         Err(Rejection::NotGrpc(why)) => {
             let (response, text) = why.into_response();
@@ -200,22 +200,21 @@ fn request(verb: &Verb, headers: HeaderMap) {
         }
     };
     assert_eq!(verb, Verb::POST);
-    only_custom(&head.metadata);
-    let sent = head.clone();
-    let (parts, ()) = head
-        .into_request(Uri::from_static("http://h/a.B/C"))
-        .into_parts();
-    let back = RequestHead::parse(&parts.method, parts.headers).expect("what we build we read");
+    let metadata = Metadata::from_headers(headers);
+    only_custom(&metadata);
+    let uri = Uri::from_static("http://h/a.B/C");
+    let (parts, ()) = head.into_request(uri, metadata.clone()).into_parts();
+    let back = RequestHead::parse(&parts.method, &parts.headers).expect("what we build we read");
     assert_eq!(
         (back.content_type, back.encoding),
-        (sent.content_type, sent.encoding)
+        (head.content_type, head.encoding)
     );
-    assert_eq!(back.timeout.is_some(), sent.timeout.is_some());
-    assert!(back.timeout >= sent.timeout, "a deadline became shorter");
-    for (name, value) in sent.metadata.headers() {
+    assert_eq!(back.timeout.is_some(), head.timeout.is_some());
+    assert!(back.timeout >= head.timeout, "a deadline became shorter");
+    let back = Metadata::from_headers(parts.headers);
+    for (name, value) in metadata.headers() {
         assert!(
-            back.metadata
-                .headers()
+            back.headers()
                 .get_all(name)
                 .iter()
                 .any(|other| other == value),

@@ -5,6 +5,8 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use std::fmt;
+use std::mem;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use base64::Engine;
@@ -166,6 +168,35 @@ impl Metadata {
     }
 }
 
+/// Metadata of a header block that has come, taken out of it when somebody asks: most handlers never do, and what is
+/// reserved costs a call more to take out than to read.
+pub(crate) struct LazyMetadata {
+    headers: Mutex<HeaderMap>,
+    metadata: OnceLock<Metadata>,
+}
+
+impl LazyMetadata {
+    pub(crate) fn new(headers: HeaderMap) -> Self {
+        Self {
+            headers: Mutex::new(headers),
+            metadata: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn get(&self) -> &Metadata {
+        self.metadata.get_or_init(|| {
+            let mut headers = self.headers.lock().unwrap_or_else(PoisonError::into_inner);
+            Metadata::from_headers(mem::take(&mut headers))
+        })
+    }
+}
+
+impl fmt::Debug for LazyMetadata {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.get().fmt(f)
+    }
+}
+
 /// What a header block counts (RFC 9113, section 6.5.2): names, values, and 32 bytes for each field.
 pub(crate) fn header_list_bytes(headers: &HeaderMap) -> usize {
     headers.iter().fold(0, |bytes: usize, (name, value)| {
@@ -176,11 +207,20 @@ pub(crate) fn header_list_bytes(headers: &HeaderMap) -> usize {
     })
 }
 
-/// Whether a name belongs to HTTP/2, to the call's definition, or to gRPC.
+/// Whether a name belongs to HTTP, to the call's definition, or to gRPC. Those of one HTTP/1 connection no HTTP/2 message may have
+/// (RFC 9113, section 8.2.2): h2 does not send a block that has one.
 fn is_reserved(name: &str) -> bool {
     matches!(
         name,
-        "content-type" | "te" | "connection" | "host" | "transfer-encoding" | "content-length"
+        "content-type"
+            | "te"
+            | "host"
+            | "content-length"
+            | "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "transfer-encoding"
+            | "upgrade"
     ) || name.starts_with("grpc-")
 }
 
@@ -313,10 +353,20 @@ mod tests {
             metadata.append("grpc-status", "0"),
             Err(MetadataError::Reserved(_))
         ));
-        assert!(matches!(
-            metadata.append("Content-Type", "x"),
-            Err(MetadataError::Reserved(_))
-        ));
+        let reserved = ["Content-Type", "te", "host", "content-length", "connection"];
+        let of_http1 = [
+            "keep-alive",
+            "proxy-connection",
+            "transfer-encoding",
+            "Upgrade",
+        ];
+        for name in reserved.into_iter().chain(of_http1) {
+            let appended = metadata.append(name, "trailers");
+            assert!(
+                matches!(appended, Err(MetadataError::Reserved(_))),
+                "{name}"
+            );
+        }
         assert!(matches!(
             metadata.append("a b", "x"),
             Err(MetadataError::Name(_))
@@ -359,6 +409,18 @@ mod tests {
         let metadata = Metadata::from_headers(map);
         assert_eq!(metadata.get("x-name"), Some("plain"));
         assert_eq!(metadata.iter().count(), 2);
+    }
+
+    #[test]
+    fn metadata_is_taken_out_of_a_block_once_and_stays() {
+        let mut map = HeaderMap::new();
+        map.append("te", HeaderValue::from_static("trailers"));
+        map.append("x-kept", HeaderValue::from_static("1"));
+        let lazy = LazyMetadata::new(map.clone());
+        let metadata = Metadata::from_headers(map);
+        assert!(*lazy.get() == metadata && metadata.len() == 1);
+        assert!(std::ptr::eq(lazy.get(), lazy.get()));
+        assert_eq!(format!("{lazy:?}"), format!("{metadata:?}"));
     }
 
     #[test]

@@ -27,7 +27,7 @@ use super::{CallFuture, Serving};
 use crate::call::{
     Facts, Inbound, Link, PUSHBACK, Phase, Respond, Shared, Watched, refuse, status_of,
 };
-use crate::metadata::Metadata;
+use crate::metadata::{LazyMetadata, Metadata};
 use crate::protocol::{Rejection, RequestHead, exact_path};
 use crate::status::Status;
 use crate::transport::{
@@ -348,7 +348,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Serve<Io> {
         let (parts, body) = request.into_parts();
         // The one reading of the path: what routes the call is what the logs name.
         let route = exact_path(&parts).and_then(|path| self.serving.router.find(path));
-        let head = match RequestHead::parse(&parts.method, parts.headers) {
+        let head = match RequestHead::parse(&parts.method, &parts.headers) {
             Ok(head) => head,
             Err(Rejection::NotGrpc(why)) => {
                 return Some(not_grpc::answer(why, &parts.method, body, respond));
@@ -379,7 +379,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Serve<Io> {
         );
         let facts = Facts {
             method: route.method,
-            metadata: head.metadata,
+            metadata: LazyMetadata::new(parts.headers),
             deadline: head
                 .timeout
                 .and_then(|timeout| Instant::now().checked_add(timeout)),

@@ -1,6 +1,6 @@
 //! `:path` → method: which service, and with which limits.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -10,7 +10,8 @@ use crate::method::Method;
 
 /// Every method that is served. Paths are compared byte by byte.
 pub(super) struct Router {
-    routes: HashMap<&'static str, Route>,
+    /// A tree: among as many paths as a server has, to compare costs less than to hash.
+    routes: BTreeMap<&'static str, Route>,
 }
 
 /// Where a path leads.
@@ -40,7 +41,7 @@ impl Router {
         default: MessageLimits,
         overrides: &[Override],
     ) -> Result<Self, String> {
-        let mut routes = HashMap::new();
+        let mut routes = BTreeMap::new();
         for service in services {
             for (index, &method) in service.methods().iter().enumerate() {
                 let route = Route {

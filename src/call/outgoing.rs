@@ -112,9 +112,9 @@ impl Outgoing {
         encoding: Encoding,
     ) -> Result<(), EncodeError> {
         let before = self.buffer.len();
-        if self.messages > 0 && self.buffer.capacity() < ROOM_BYTES {
-            // A stream: one allocation for each DATA frame, or none when it was copied, instead of growing to it. A
-            // single message, as in a unary call, takes what it needs.
+        if before > 0 && self.buffer.capacity() < ROOM_BYTES {
+            // They gather: one allocation for each DATA frame, or none when it was copied, instead of growing to it. A
+            // message alone, as in a unary call or between two turns of the client, takes what it needs.
             self.buffer.reserve(ROOM_BYTES.saturating_sub(before));
         }
         let mut unfinished = Unfinished {
@@ -123,11 +123,10 @@ impl Outgoing {
         };
         encode_frame(message, encoding, self.limits, unfinished.buffer)?;
         unfinished.whole = unfinished.buffer.len();
-        let after = unfinished.whole;
         drop(unfinished);
         self.last = before;
         self.messages += 1;
-        self.bytes += (after - before) as u64;
+        self.bytes += (self.buffer.len() - before) as u64;
         Ok(())
     }
 

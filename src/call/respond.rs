@@ -313,12 +313,11 @@ impl Respond {
 
     /// The handler has ended. Pending until everything that was sent is h2's; an error when the client has left.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
-        self.driver.polled();
+        self.driver.waits(cx);
         self.ending = true;
         if self.outgoing.is_lent() {
-            // Whoever gives it back wakes the driver, which need not be the task that has polled the handler.
-            self.driver.waits(cx);
-            return Poll::Pending;
+            // Whoever gives it back wakes the driver; a client that has left is not to wait for them.
+            return self.poll_client(cx).map(Err);
         }
         if self.outgoing.is_empty() {
             return Poll::Ready(Ok(()));
@@ -366,11 +365,8 @@ impl Respond {
                 stream.send_reset(reason_of(self.code));
                 Ok(())
             }
-            State::Open(mut stream) => {
-                // Capacity that is reserved and not used is taken from sibling streams.
-                stream.reserve_capacity(0);
-                stream.send_trailers(trailers)
-            }
+            // Gives back what is reserved and not used, which is taken from sibling streams.
+            State::Open(mut stream) => stream.send_trailers(trailers),
             State::Closed => Ok(()),
         };
     }

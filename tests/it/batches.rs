@@ -1,9 +1,10 @@
 //! Messages that a handler has at hand and sends as long as there is room: `Sender::send_while`.
 
 use std::future::pending;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 use bytes::Bytes;
 use streamway::call::Compression;
@@ -11,6 +12,7 @@ use streamway::codec::{Encoding, RawMessage};
 use streamway::{Call, Code, Metadata, Status};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
+use tokio::sync::mpsc::unbounded_channel;
 use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
 
@@ -285,6 +287,34 @@ async fn a_handler_that_ends_does_not_make_a_call_succeed_for_which_another_thre
     }
 }
 
+#[tokio::test]
+async fn a_client_that_leaves_ends_a_call_whose_handler_has_ended_while_another_thread_fills() {
+    static OVER: Notify = Notify::const_new();
+    static GO_ON: AtomicBool = AtomicBool::new(false);
+    let handler: Handler = |call, _rx, tx| {
+        Box::pin(async move {
+            let over = call.cancelled();
+            tokio::spawn(async move {
+                over.await;
+                OVER.notify_one();
+            });
+            fill_elsewhere(tx, |_| {
+                while !GO_ON.load(Ordering::Relaxed) {
+                    thread::sleep(A_WHILE);
+                }
+                false
+            });
+            Ok(())
+        })
+    };
+    let call = serve(handler).await;
+    sleep(A_WHILE).await;
+    drop((call.requests, call.responses));
+    let over = timeout(LONG, OVER.notified()).await;
+    GO_ON.store(true, Ordering::Relaxed);
+    over.expect("told");
+}
+
 /// Receives the messages from 0 on until the call ends with ABORTED, and counts them.
 async fn receive_until_aborted(call: &mut Called) -> usize {
     for n in 0.. {
@@ -299,13 +329,17 @@ async fn receive_until_aborted(call: &mut Called) -> usize {
     unreachable!("there are more numbers than messages")
 }
 
+/// How many messages were taken of a task that sends on.
+static TAKEN: AtomicUsize = AtomicUsize::new(0);
+
 #[tokio::test]
 async fn a_call_ends_with_its_handler_though_another_task_sends_on_as_the_client_reads() {
     let handler: Handler = |_, _rx, mut tx| {
         Box::pin(async move {
             tokio::spawn(async move {
-                for n in 0..MANY {
+                for n in 0.. {
                     tx.send(&message(n)).await?;
+                    TAKEN.store(n + 1, Ordering::Relaxed);
                 }
                 Ok::<_, Status>(())
             });
@@ -314,8 +348,83 @@ async fn a_call_ends_with_its_handler_though_another_task_sends_on_as_the_client
         })
     };
     let mut call = serve(handler).await;
+    let received = timeout(LONG, receive_until_aborted(&mut call)).await;
+    assert_eq!(received.expect("it ends"), TAKEN.load(Ordering::Relaxed));
+}
+
+/// Sends in every way until it is told that the call has ended; how many messages were taken.
+async fn send_until_told(mut tx: Tx, mut dice: u64) -> usize {
+    let (mut taken, mut filled) = (0, RawMessage::default());
+    loop {
+        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let roll = dice >> 33;
+        let sent = if roll.is_multiple_of(3) {
+            let sent = tx.send(&message(taken)).await;
+            taken += usize::from(sent.is_ok());
+            sent
+        } else {
+            let end = taken + roll as usize % 40;
+            let sent = tx.send_while(&mut filled, |filled| {
+                let more = taken < end;
+                if more {
+                    *filled = message(taken);
+                    taken += 1;
+                }
+                more
+            });
+            match roll % 3 {
+                1 => sent.await,
+                _ => timeout(Duration::from_micros(roll % 300), sent)
+                    .await
+                    .unwrap_or(Ok(())),
+            }
+        };
+        if let Err(status) = sent {
+            assert_eq!(status.code(), Code::Cancelled);
+            return taken;
+        }
+    }
+}
+
+/// A call whose handler ends, in its first poll or later, while another thread or task sends.
+async fn a_handler_ends_at_some_moment(dice: u64) {
+    let (report, mut reported) = unbounded_channel();
+    let odd = Odd::new(move |_, _rx, tx| {
+        let report = report.clone();
+        let sending = async move {
+            let _ = report.send(send_until_told(tx, dice).await);
+        };
+        let pause = Duration::from_micros(dice * 997 % 5000);
+        Box::pin(async move {
+            match dice.is_multiple_of(2) {
+                true => drop(spawn_blocking(|| Handle::current().block_on(sending))),
+                false => drop(tokio::spawn(sending)),
+            }
+            match dice % 3 {
+                0 => thread::sleep(pause),
+                _ => sleep(pause).await,
+            }
+            Err(Status::aborted("enough"))
+        })
+    });
+    let mut call = call(odd, Encoding::Identity).await;
     let received = receive_until_aborted(&mut call).await;
-    assert!(received < MANY / 2, "{received}");
+    let taken = timeout(LONG, reported.recv()).await.expect("told");
+    assert_eq!(Some(received), taken, "{dice}");
+}
+
+#[tokio::test]
+async fn all_that_was_taken_arrives_and_no_more_whenever_the_handler_ends() {
+    for dice in 0..60 {
+        a_handler_ends_at_some_moment(dice).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_that_was_taken_arrives_and_no_more_whenever_the_handler_ends_on_any_runtime() {
+    for dice in 0..60 {
+        a_handler_ends_at_some_moment(dice).await;
+    }
 }
 
 /// How often a batch that does not end was filled.

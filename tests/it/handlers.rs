@@ -41,17 +41,24 @@ pub(crate) type Handler = fn(Call, Rx, Tx) -> Ending;
 pub(crate) struct Odd(Arc<dyn Fn(Rpc) -> CallFuture + Send + Sync>);
 
 impl Odd {
+    /// Runs `handler`.
+    pub(crate) fn new(handler: impl Fn(Call, Rx, Tx) -> Ending + Send + Sync + 'static) -> Self {
+        Self(Arc::new(move |rpc| {
+            let (call, rx, tx, runner) = rpc.open();
+            Box::pin(runner.run(handler(call, rx, tx)))
+        }))
+    }
+
     /// Runs `handler`, and tells when it is dropped.
     pub(crate) fn of(handler: Handler, dropped: &Arc<Notify>) -> Self {
         let dropped = Arc::clone(dropped);
-        Self(Arc::new(move |rpc| {
-            let dropped = Arc::clone(&dropped);
-            let (call, rx, tx, runner) = rpc.open();
-            Box::pin(runner.run(async move {
-                let _on_drop = OnDrop(dropped);
+        Self::new(move |call, rx, tx| {
+            let on_drop = OnDrop(Arc::clone(&dropped));
+            Box::pin(async move {
+                let _on_drop = on_drop;
                 handler(call, rx, tx).await
-            }))
-        }))
+            })
+        })
     }
 }
 

@@ -24,7 +24,8 @@ pub trait Codec: Sized {
     /// Exactly how many bytes [`Codec::encode`] will write.
     fn encoded_len(&self) -> usize;
 
-    /// Appends the message to `payload`.
+    /// Appends the message to `payload`. Encoding holds up the call, and may its connection: it is not the place to wait, nor to
+    /// ask the call that the message is sent on, which waits for it.
     fn encode(&self, payload: &mut BytesMut);
 
     /// Reads a message from a whole payload.

@@ -120,9 +120,14 @@ impl Inbound {
         })
     }
 
-    /// Whether it is known by now that nothing more comes, and nothing is left.
-    fn is_at_end(&self) -> bool {
-        self.frames.buffered() == 0 && self.body.is_end_stream()
+    /// Whether it is known by now that nothing more comes, and nothing is left. Then it holds nothing any more.
+    fn rests(&mut self) -> bool {
+        let rests = self.frames.finish().is_ok() && self.body.is_end_stream();
+        if rests {
+            self.room = None;
+            self.give_credit();
+        }
+        rests
     }
 
     /// Waits for the trailers behind the last message; `None` when the stream ended without.
@@ -247,8 +252,8 @@ impl<T: Codec> Streaming<T> {
                 "the request has no message, the method takes one",
             ));
         };
-        if self.inbound.is_at_end() {
-            // Usually it has come with the message.
+        // Usually the end has come with the message.
+        if self.inbound.rests() {
             return Ok(message);
         }
         match self.next(RawMessage::decode).await? {

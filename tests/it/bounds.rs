@@ -1,13 +1,19 @@
 //! What a server does to clients that stall and to calls that are too many: on raw frames, with a clock that does not wait.
 
+use std::future::pending;
 use std::time::Duration;
 
-use streamway::server::Config;
-use tokio::time::Instant;
+use bytes::Bytes;
+use streamway::client::Responses;
+use streamway::codec::RawMessage;
+use streamway::server::{Config, Server};
+use streamway::{Channel, Method, MethodKind};
+use tokio::time::{Instant, timeout};
 
+use crate::handlers::Odd;
 use crate::piped::serve;
 use crate::raw::frame::{Frame, kind, setting};
-use crate::support::frame;
+use crate::support::{self, LONG, frame, raw};
 
 /// RFC 9113, section 7.
 const CANCEL: u32 = 8;
@@ -235,4 +241,44 @@ async fn a_call_that_outlives_its_connection_is_unavailable() {
         status.get("grpc-message"),
         Some("the connection has reached its age")
     );
+}
+
+/// Makes so many calls that take `message`, answer once and do not end: each is answered.
+async fn subscribe(config: Config, message: RawMessage, calls: usize) {
+    // Its only message and the end come together, unlike those of a bidi call.
+    const SUBSCRIBE: Method = Method::new("/t.T/Odd", MethodKind::ServerStreaming);
+    let odd = Odd::new(|_, mut rx, mut tx| {
+        Box::pin(async move {
+            drop(rx.only().await?);
+            tx.send(&raw(b"here")).await?;
+            pending().await
+        })
+    });
+    let served = support::serve(Server::new().config(config).add_service(odd)).await;
+    let channel = Channel::connect(&served.address).expect("an address");
+    let mut open = Vec::new();
+    for n in 0..calls {
+        let call = channel.server_streaming(SUBSCRIBE, message.clone());
+        let mut call: Responses<RawMessage> = call.start().await.expect("open");
+        let answer = timeout(LONG, call.message()).await.expect("answered");
+        let answer = answer.map_err(|status| status.to_string());
+        assert_eq!(answer, Ok(Some(raw(b"here"))), "{n}");
+        open.push(call);
+    }
+}
+
+#[tokio::test]
+async fn a_call_whose_request_has_come_whole_takes_no_room_of_those_that_have_not() {
+    const MIB: usize = 1024 * 1024;
+    let mut config = Config::default();
+    config.limits = config.limits.recv(MIB);
+    config.max_unfinished_bytes = MIB;
+    subscribe(config, RawMessage(Bytes::from(vec![7; MIB])), 4).await;
+}
+
+#[tokio::test]
+async fn a_call_that_has_read_its_request_holds_nothing_of_its_connections_window() {
+    let mut config = Config::default();
+    config.connection_window_bytes = 65_535;
+    subscribe(config, RawMessage(Bytes::from(vec![7; 500])), 300).await;
 }

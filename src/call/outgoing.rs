@@ -29,6 +29,8 @@ pub(crate) struct Outgoing {
     cut: usize,
     /// Where the last frame in the buffer begins, if it does there.
     last: usize,
+    /// Messages come faster than they leave: the last buffer had several.
+    gathers: bool,
     /// The sending task, waiting for the buffer to empty.
     room: Option<Waker>,
     messages: u64,
@@ -44,6 +46,7 @@ impl Outgoing {
             limits,
             cut: 0,
             last: 0,
+            gathers: false,
             room: None,
             messages: 0,
             bytes: 0,
@@ -66,6 +69,7 @@ impl Outgoing {
     pub(crate) fn give_back(&mut self, lent: Self) {
         self.buffer = lent.buffer;
         self.last = lent.last;
+        self.gathers = lent.gathers;
         self.messages = lent.messages;
         self.bytes = lent.bytes;
         self.lent = None;
@@ -112,9 +116,10 @@ impl Outgoing {
         encoding: Encoding,
     ) -> Result<(), EncodeError> {
         let before = self.buffer.len();
-        if before > 0 && self.buffer.capacity() < ROOM_BYTES {
-            // They gather: one allocation for each DATA frame, or none when it was copied, instead of growing to it. A
-            // message alone, as in a unary call or between two turns of the client, takes what it needs.
+        self.gathers |= before > 0;
+        if self.gathers && self.buffer.capacity() < ROOM_BYTES {
+            // One allocation for each DATA frame, or none when it was copied, instead of growing to it. A message alone,
+            // as in a unary call or between two turns of the client, takes what it needs.
             self.buffer.reserve(ROOM_BYTES.saturating_sub(before));
         }
         let mut unfinished = Unfinished {
@@ -156,6 +161,9 @@ impl Outgoing {
             true => self.buffer.len().saturating_sub(length),
             false => cut_after(&self.buffer, self.cut, length),
         };
+        if length == self.buffer.len() {
+            self.gathers = self.last > 0;
+        }
         self.last = self.last.saturating_sub(length);
         if self.buffer.len() > ROOM_BYTES || length.saturating_mul(2) >= self.buffer.capacity() {
             return self.buffer.split_to(length).freeze();
@@ -253,16 +261,41 @@ mod tests {
         let mut outgoing = Outgoing::new(MessageLimits::default());
         let message = RawMessage(Bytes::from_static(b"0123456789"));
         let mut held = Vec::new();
-        for _ in 0..2 * COALESCE_BYTES / 15 {
-            let encoded = outgoing.encode(&message, Encoding::Identity);
-            encoded.expect("within the limit");
-            held.push(outgoing.take(15));
+        for _ in 0..COALESCE_BYTES / 15 {
+            for _ in 0..2 {
+                let encoded = outgoing.encode(&message, Encoding::Identity);
+                encoded.expect("within the limit");
+            }
+            held.push(outgoing.take(30));
         }
-        assert!(outgoing.is_empty());
-        // All but the first are copies.
+        assert!(outgoing.is_empty() && outgoing.gathers);
+        // All are copies, but perhaps the first.
         let shared = held.into_iter().filter(|held| !held.is_unique()).count();
         assert!(shared <= 1, "{shared}");
+        assert!(outgoing.buffer.capacity() >= ROOM_BYTES);
         assert!(outgoing.buffer.capacity() <= 2 * ROOM_BYTES);
+    }
+
+    #[test]
+    fn messages_that_leave_one_by_one_take_no_more_room_than_they_need() {
+        let mut outgoing = Outgoing::new(MessageLimits::default());
+        let message = RawMessage(Bytes::from_static(b"0123456789"));
+        let encode = |outgoing: &mut Outgoing| {
+            let encoded = outgoing.encode(&message, Encoding::Identity);
+            encoded.expect("within the limit");
+        };
+        for _ in 0..100 {
+            encode(&mut outgoing);
+            assert!(outgoing.buffer.capacity() < 64);
+            outgoing.take(15);
+        }
+        encode(&mut outgoing);
+        encode(&mut outgoing);
+        assert!(outgoing.buffer.capacity() >= ROOM_BYTES, "they gather");
+        outgoing.take(30);
+        encode(&mut outgoing);
+        outgoing.take(15);
+        assert!(!outgoing.gathers, "they do not any more");
     }
 
     #[test]

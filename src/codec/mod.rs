@@ -24,8 +24,10 @@ pub trait Codec: Sized {
     /// Exactly how many bytes [`Codec::encode`] will write.
     fn encoded_len(&self) -> usize;
 
-    /// Appends the message to `payload`. Encoding holds up the call, and may its connection: it is not the place to wait, nor to
-    /// ask the call that the message is sent on, which waits for it.
+    /// Appends the message to `payload`.
+    ///
+    /// Whatever asks anything of the call that the message is sent on waits until this is done, and its connection may wait too:
+    /// an `encode` that asks its own call waits for ever.
     fn encode(&self, payload: &mut BytesMut);
 
     /// Reads a message from a whole payload.

@@ -42,8 +42,8 @@ pub(crate) enum NotGrpc {
 impl RequestHead {
     /// Reads the headers of a request.
     pub(crate) fn parse(verb: &Verb, headers: &HeaderMap) -> Result<Self, Rejection> {
-        // The content type first: a browser's GET is told what this port speaks, not that it used the wrong verb.
         let fields = Fields::of(headers);
+        // The content type first: a browser's GET is told what this port speaks, not that it used the wrong verb.
         let content_type = match fields
             .content_type
             .map(|value| ContentType::parse(value.as_bytes()))

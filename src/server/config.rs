@@ -21,8 +21,8 @@ pub struct Config {
     /// REFUSED_STREAM, which clients retry.
     pub max_concurrent_streams: u32,
     /// Calls that all connections together may have in hand. 10,000: ten full connections; what a call may hold is in
-    /// docs/operations.md. One whose handler has given parts of it to others is in hand until they let go of them. A further one
-    /// ends with UNAVAILABLE, and with a second of pushback, which clients keep before they try again.
+    /// docs/operations.md. A further one ends with UNAVAILABLE, and with a second of pushback, which clients keep
+    /// before they try again. A call whose handler has given parts of it to others is in hand until they let go of them.
     pub max_concurrent_calls: usize,
     /// Bytes of messages that have not arrived whole, of all calls together; a call has 64 KiB beside. 256 MiB: sixty
     /// of the default's largest. Over it the call that takes more ends with RESOURCE_EXHAUSTED and a second of pushback. As

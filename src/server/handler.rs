@@ -165,7 +165,7 @@ fn drop_handler<H>(mut handler: Pin<&mut Option<H>>) -> bool {
     dropped.map_err(let_go).is_ok()
 }
 
-/// Drops what a handler has panicked with; that may panic too.
+/// Drops what a handler has panicked with. That may panic too; what it panics with is not dropped, there would be no end to it.
 fn let_go(panic: Box<dyn Any + Send>) {
     if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
         Box::leak(again);

@@ -13,14 +13,18 @@ NAMES = {
     "tonic-best": "tonic at its best",
     "grpc-go": "grpc-go",
     "h2": "bare h2",
+    "prototype": "prototype",
     "tcp": "TCP",
     "ours-written": "streamway, default build",
     "tonic": "tonic as written",
     "connectrpc": "connectrpc",
+    "prototype-written": "prototype, default build",
 }
 PEERS = ["tonic-best", "grpc-go", "tonic", "connectrpc"]
 # Whom each is compared with: streamway built in the same way.
-OURS = {"tonic": "ours-written", "connectrpc": "ours-written"}
+OURS = {"tonic": "ours-written", "connectrpc": "ours-written", "prototype-written": "ours-written"}
+# Of a server on h2 that only answers, built as the peer is.
+PROTOTYPES = {"tonic-best": "prototype", "tonic": "prototype-written", "grpc-go": "prototype"}
 REPORT = os.path.dirname(os.path.abspath(__file__))
 
 # Least ratio peer ÷ ours: tonic as written, tonic at its best, grpc-go.
@@ -47,7 +51,7 @@ def write(folder, works, samples, facts, commands):
              costs(table, samples, "cpu", goals=True)]
     text += ["\n## Wall time\n", "The whole system: server, client and kernel on the same two cores.\n",
              costs(table, samples, "wall", goals=False)]
-    text += extras(samples, facts["floors"])
+    text += extras(samples, facts["floors"], {w.name: w.title for w in works})
     growth = {}
     for kind, title, x in [("orders", "Export: CPU as the number of orders grows", "orders (log)"),
                            ("streams", "Exports at once on one connection: CPU as their number grows", "streams (log)"),
@@ -105,6 +109,12 @@ they fall behind.
 """
 
 
+PROTOTYPE = """CPU of each peer as a multiple of that of a server on h2 that only answers, built as the peer is: our socket that gathers
+writes and our framing, without metadata, deadlines, limits, timers and statuses (`benches/peers/floor/src/prototype.rs`). A goal that
+it does not reach is out of reach for who keeps h2 and adds the protocol.
+"""
+
+
 def rounds_text(facts):
     return f"{facts['rounds']} interleaved rounds."
 
@@ -113,9 +123,14 @@ def median(runs, field):
     return statistics.median(run[field] for run in runs)
 
 
+def quotient(work, one, other, field):
+    """One ÷ other, round by round."""
+    return statistics.median(a[field] / b[field] for a, b in zip(work[one], work[other]))
+
+
 def ratio(work, peer, field):
-    """Peer ÷ ours that is built alike, round by round."""
-    return statistics.median(theirs[field] / ours[field] for theirs, ours in zip(work[peer], work[OURS.get(peer, "ours")]))
+    """Peer ÷ ours that is built alike."""
+    return quotient(work, peer, OURS.get(peer, "ours"), field)
 
 
 def costs(works, samples, field, goals):
@@ -143,7 +158,7 @@ def against(value, goal):
     return f"{value:.2f} (≥ {goal})" if value >= goal else f"**{value:.2f}** (≥ {goal})"
 
 
-def extras(samples, floors):
+def extras(samples, floors, titles):
     """What is no cost of one unit: limits, latencies, memory."""
     rows = []
     if "export" in samples:
@@ -166,6 +181,13 @@ def extras(samples, floors):
             value = 1 if name.startswith("ours") else ratio(samples["bidi-1"], name, "p50")
             cell = against(value, GOALS["bidi-1"][GOAL_PEERS.index(name)]) if name in GOAL_PEERS else f"{value:.2f}"
             out.append(f"| {NAMES[name]} | {median(runs, 'p50'):.1f} | {median(runs, 'p99'):.1f} | {cell} |")
+    prototyped = {name: work for name, work in samples.items() if "prototype" in work}
+    if prototyped:
+        out += ["\n## A prototype\n", PROTOTYPE, "| | " + " | ".join(NAMES[peer] for peer in PROTOTYPES) + " |", "|---|" + "---:|" * len(PROTOTYPES)]
+        for name, work in prototyped.items():
+            field = "p50" if name == "bidi-1" else "cpu"
+            cells = [against(quotient(work, peer, PROTOTYPES[peer], field), GOALS[name][GOAL_PEERS.index(peer)]) for peer in PROTOTYPES]
+            out.append(f"| {titles[name]}{', p50' if field == 'p50' else ''} | " + " | ".join(cells) + " |")
     if "export-64-streams" in samples:
         work = samples["export-64-streams"]
         out += ["\n## Memory: peak RSS of 64 exports on one connection\n", "Goal: at most 12 MiB, and a quarter of grpc-go's.\n",

@@ -1,9 +1,11 @@
-//! What nobody can go below: bare h2 with bytes encoded beforehand, plain TCP, encoding and decoding alone.
+//! What nobody can go below: bare h2 with bytes encoded beforehand, a prototype that only answers, plain TCP, encoding and decoding
+//! alone.
 //!
-//! `floor h2 ADDR`, `floor tcp ADDR`, `floor tcp-client ADDR EXPORTS`, `floor encode EXPORTS`, `floor decode EXPORTS`
+//! `floor h2 ADDR`, `floor prototype ADDR`, `floor tcp ADDR`, `floor tcp-client ADDR EXPORTS`, `floor encode EXPORTS`, `floor decode EXPORTS`
 
 #[path = "../../orders.rs"]
 mod orders;
+mod prototype;
 mod server;
 #[path = "../../usage.rs"]
 mod usage;
@@ -37,6 +39,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args[..] {
         ["h2", address] => server::h2(address).await?,
+        ["prototype", address] => prototype::serve(address).await?,
         ["tcp", address] => server::tcp(address).await?,
         ["tcp-client", address, exports] => tcp_client(address, exports.parse()?).await?,
         ["encode", exports] => {
@@ -69,7 +72,10 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
             usage.report(0, Vec::new());
         }
         _ => {
-            return Err("floor h2|tcp ADDR, tcp-client ADDR EXPORTS, encode|decode EXPORTS".into());
+            return Err(
+                "floor h2|prototype|tcp ADDR, tcp-client ADDR EXPORTS, encode|decode EXPORTS"
+                    .into(),
+            );
         }
     }
     Ok(())

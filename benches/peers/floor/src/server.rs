@@ -66,7 +66,7 @@ async fn stream(
     Ok(())
 }
 
-async fn send(stream: &mut SendStream<Bytes>, mut chunk: Bytes) -> Result<(), Failure> {
+pub async fn send(stream: &mut SendStream<Bytes>, mut chunk: Bytes) -> Result<(), Failure> {
     while !chunk.is_empty() {
         stream.reserve_capacity(chunk.len());
         let Some(capacity) = poll_fn(|cx| stream.poll_capacity(cx)).await else {
@@ -78,7 +78,7 @@ async fn send(stream: &mut SendStream<Bytes>, mut chunk: Bytes) -> Result<(), Fa
     Ok(())
 }
 
-fn head() -> Response<()> {
+pub fn head() -> Response<()> {
     let mut response = Response::new(());
     let grpc = HeaderValue::from_static("application/grpc");
     response
@@ -87,7 +87,7 @@ fn head() -> Response<()> {
     response
 }
 
-fn trailers() -> HeaderMap {
+pub fn trailers() -> HeaderMap {
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", HeaderValue::from_static("0"));
     trailers

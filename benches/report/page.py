@@ -109,8 +109,8 @@ they fall behind.
 """
 
 
-PROTOTYPE = """CPU of each peer as a multiple of that of a server on h2 that only answers, built as the peer is: our socket that gathers
-writes and our framing, without metadata, deadlines, limits, timers, and statuses but OK (`benches/peers/floor/src/prototype.rs`). It is not
+PROTOTYPE = """CPU of each peer as a multiple of that of a server on h2 that only answers, built as the peer is: a socket that gathers
+writes and a framing like ours, without metadata, deadlines, limits, timers, and statuses but OK (`benches/peers/floor/src/prototype.rs`). It is not
 the fastest that there could be; but a goal that it misses too is hardly in reach of who keeps h2 and adds the rest of the protocol.
 """
 

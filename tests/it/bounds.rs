@@ -1,4 +1,5 @@
-//! What a server does to clients that stall and to calls that are too many: on raw frames, with a clock that does not wait.
+//! What a server does to clients that stall, to calls that are too many and to those that hold what others need: mostly on raw frames, with
+//! a clock that does not wait.
 
 use std::future::pending;
 use std::time::Duration;

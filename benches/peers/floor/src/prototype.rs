@@ -79,7 +79,7 @@ fn streams(
             Poll::Pending => {}
         }
         match calls.poll_next_unpin(cx) {
-            // A client that has left.
+            // However it has ended: nobody is told.
             Poll::Ready(Some(_)) => {}
             Poll::Ready(None) | Poll::Pending => return Poll::Pending,
         }

@@ -141,6 +141,7 @@ impl Call {
     /// # Errors
     /// INTERNAL when the headers were sent already: they leave with the first message or [`Call::send_headers`]; and
     /// when they are larger than [`Config::max_send_header_list_bytes`](crate::server::Config) lets them be.
+    /// CANCELLED when the call has ended.
     pub fn set_headers(&self, headers: Metadata) -> Result<(), Status> {
         self.0.respond().set_headers(headers)
     }
@@ -148,7 +149,7 @@ impl Call {
     /// Sends the response's headers now instead of with the first message.
     ///
     /// # Errors
-    /// CANCELLED when the client has left.
+    /// CANCELLED when the client has left, and when the call has ended.
     pub fn send_headers(&self) -> Result<(), Status> {
         self.0.respond().open()
     }
@@ -169,7 +170,7 @@ impl Call {
     /// that the client does not read is passed over, as compression.md asks.
     ///
     /// # Errors
-    /// INTERNAL when the headers were sent already.
+    /// INTERNAL when the headers were sent already, CANCELLED when the call has ended.
     pub fn set_encoding(&self, encoding: Encoding) -> Result<(), Status> {
         self.0.respond().set_encoding(encoding)
     }

@@ -115,7 +115,7 @@ impl Respond {
             Ok(()) => self.trailers = trailers,
             // Without them the call would seem to have succeeded.
             Err(status) => {
-                self.failure = Some(status);
+                self.failure.get_or_insert(status);
                 self.driver.wake();
             }
         }
@@ -171,8 +171,10 @@ impl Respond {
 
     /// Sends the headers, once.
     pub(crate) fn open(&mut self) -> Result<(), Status> {
-        let State::Idle(respond) = &mut self.state else {
-            return Ok(());
+        let respond = match &mut self.state {
+            State::Idle(respond) => respond,
+            State::Open(_) => return Ok(()),
+            State::Closed => return Err(ended()),
         };
         let head = ResponseHead {
             http: StatusCode::OK,
@@ -414,9 +416,8 @@ impl Respond {
     fn unsent(&self) -> Result<(), Status> {
         match &self.state {
             State::Idle(_) => Ok(()),
-            State::Open(_) | State::Closed => {
-                Err(Status::internal("the response's headers were sent already"))
-            }
+            State::Open(_) => Err(Status::internal("the response's headers were sent already")),
+            State::Closed => Err(ended()),
         }
     }
 }

@@ -403,6 +403,53 @@ async fn a_call_ends_at_once_with_what_another_task_does_wrong() {
     }
 }
 
+/// Sends a message over the limit, and sets trailers that do not fit.
+fn does_wrong_twice(call: Call, _rx: Rx, mut tx: Tx) -> Ending {
+    Box::pin(async move {
+        let more = RawMessage(Bytes::from(vec![0; 2 * MANY.len() + 1]));
+        tx.send(&more).await.expect_err("over the limit");
+        let mut trailers = Metadata::new();
+        let appended = trailers.append("much", &"x".repeat(64 * 1024));
+        appended.expect("legal");
+        call.set_trailers(trailers);
+        Ok(())
+    })
+}
+
+#[tokio::test]
+async fn a_call_ends_with_what_went_wrong_first() {
+    let mut call = call(Odd::of(does_wrong_twice, &nobody()), Encoding::Identity).await;
+    let status = call.responses.message().await.expect_err("wrong");
+    assert_eq!(status.code(), Code::ResourceExhausted);
+}
+
+/// Hands its call to a task that speaks when it has ended.
+fn speaks_too_late(call: Call, _rx: Rx, _tx: Tx) -> Ending {
+    Box::pin(async move {
+        tokio::spawn(async move {
+            call.cancelled().await;
+            let late = [
+                call.send_headers(),
+                call.set_headers(Metadata::new()),
+                call.set_encoding(Encoding::Gzip),
+            ];
+            let late = late.map(|late| late.map_err(|status| status.code()));
+            assert_eq!(late, [Err(Code::Cancelled); 3]);
+            SPOKEN.notify_one();
+        });
+        Ok(())
+    })
+}
+
+static SPOKEN: Notify = Notify::const_new();
+
+#[tokio::test]
+async fn whoever_speaks_for_a_call_that_has_ended_is_told_so() {
+    let mut call = call(Odd::of(speaks_too_late, &nobody()), Encoding::Identity).await;
+    assert_eq!(call.responses.message().await.expect("it ends"), None);
+    timeout(LONG, SPOKEN.notified()).await.expect("told");
+}
+
 /// Sends more than the client's window while it reads, in one task.
 fn sends_much_while_it_reads(_: Call, mut rx: Rx, mut tx: Tx) -> Ending {
     Box::pin(async move {

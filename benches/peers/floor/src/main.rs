@@ -1,12 +1,14 @@
-//! What nobody can go below: bare h2 with bytes encoded beforehand, a prototype that only answers, plain TCP, encoding and decoding
-//! alone.
+//! What nobody can go below: bare h2 with bytes encoded beforehand, a prototype that only answers, plain TCP; encoding, decoding and
+//! reading a store, each alone.
 //!
-//! `floor h2 ADDR`, `floor prototype ADDR`, `floor tcp ADDR`, `floor tcp-client ADDR EXPORTS`, `floor encode EXPORTS`, `floor decode EXPORTS`
+//! `floor h2 ADDR`, `floor prototype ADDR`, `floor tcp ADDR`, `floor tcp-client ADDR EXPORTS`, `floor encode EXPORTS`, `floor decode EXPORTS`,
+//! `floor sqlite EXPORTS FILE`
 
 #[path = "../../orders.rs"]
 mod orders;
 mod prototype;
 mod server;
+mod sqlite;
 #[path = "../../usage.rs"]
 mod usage;
 
@@ -71,9 +73,17 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
             }
             usage.report(0, Vec::new());
         }
+        ["sqlite", exports, file] => {
+            let connection = sqlite::open(file)?;
+            let usage = Usage::start();
+            for _ in 0..exports.parse::<u32>()? {
+                black_box(sqlite::read(&connection)?);
+            }
+            usage.report(0, Vec::new());
+        }
         _ => {
             return Err(
-                "floor h2|prototype|tcp ADDR, tcp-client ADDR EXPORTS, encode|decode EXPORTS"
+                "floor h2|prototype|tcp ADDR, tcp-client ADDR EXPORTS, encode|decode EXPORTS, sqlite EXPORTS FILE"
                     .into(),
             );
         }

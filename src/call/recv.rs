@@ -120,14 +120,15 @@ impl Inbound {
         })
     }
 
-    /// Whether it is known by now that nothing more comes, and nothing is left. Then it holds nothing any more.
-    fn rests(&mut self) -> bool {
-        let rests = self.frames.finish().is_ok() && self.body.is_end_stream();
-        if rests {
-            self.room = None;
-            self.give_credit();
-        }
-        rests
+    /// Whether it is known by now that nothing more comes, and nothing is left.
+    fn is_over(&self) -> bool {
+        self.frames.finish().is_ok() && self.body.is_end_stream()
+    }
+
+    /// Lets go of what others wait for.
+    fn let_go(&mut self) {
+        self.room = None;
+        self.give_credit();
     }
 
     /// Waits for the trailers behind the last message; `None` when the stream ended without.
@@ -253,7 +254,8 @@ impl<T: Codec> Streaming<T> {
             ));
         };
         // Usually the end has come with the message.
-        if self.inbound.rests() {
+        if self.inbound.is_over() {
+            self.inbound.let_go();
             return Ok(message);
         }
         match self.next(RawMessage::decode).await? {

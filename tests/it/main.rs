@@ -33,6 +33,7 @@ mod certificates;
 mod cli;
 mod client;
 mod drain;
+#[cfg(feature = "app")]
 mod faults;
 mod faulty;
 #[cfg(feature = "app")]

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Duration, timeout};
 
 use crate::piped;
-use crate::raw::frame::kind;
+use crate::raw::frame::{Frame, kind};
 use crate::support::{Fixture, frame};
 use crate::wire::{call, connect_to, grpc, serve_raw};
 
@@ -71,6 +71,28 @@ async fn what_is_asked_wrongly_gets_the_answer_of_the_rule() {
     let answer = call(&client, json.body(()).expect("legal"), Bytes::new()).await;
     assert_eq!(answer.head.status(), 415);
     assert!(answer.body.starts_with(b"This port speaks gRPC"));
+}
+
+/// The client has sent everything before the server reads any of it.
+#[tokio::test]
+async fn whatever_comes_behind_the_only_message_is_too_much_also_in_a_frame_of_its_own() {
+    let server = piped::serve(Config::default());
+    let mut client = server.connect(&[]).await;
+    let behind = [
+        (frame(b""), "12"),
+        (frame(b"x"), "12"),
+        (Bytes::from_static(b"\0\0"), "13"),
+        (Bytes::from_static(b"\x02\0\0\0\0"), "13"),
+        (Bytes::new(), "0"),
+    ];
+    for (stream, (behind, code)) in (1..).step_by(2).zip(behind) {
+        client.call(stream, "/t.T/Reverse", &[], None).await;
+        let message = Frame::data(stream, frame(b"x"));
+        let last = Frame::data(stream, behind).end_stream();
+        client.send_all(&[message, last]).await.expect("sent");
+        let status = client.status().await;
+        assert_eq!(status.get("grpc-status"), Some(code), "{stream}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

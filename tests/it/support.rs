@@ -136,7 +136,7 @@ impl Fixture {
                 std::thread::sleep(BLOCKED);
                 tx.send(&rx.only().await?).await
             }
-            // Hangs, and panics when it is dropped.
+            // Hangs, and panics when it is dropped, and when what it has panicked with is.
             BOMB => {
                 let _bomb = Bomb;
                 std::future::pending().await
@@ -172,11 +172,12 @@ fn mirror_compression(call: &Call) {
     });
 }
 
+/// Panics when it is dropped, with another of its kind.
 struct Bomb;
 
 impl Drop for Bomb {
     fn drop(&mut self) {
-        let _ = panic_on_purpose();
+        let _ = throw(Self);
     }
 }
 

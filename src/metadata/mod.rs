@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::mem;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{LazyLock, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use base64::Engine;
@@ -22,8 +22,13 @@ const RETRY_PUSHBACK_MS: HeaderName = HeaderName::from_static("grpc-retry-pushba
 /// (PROTOCOL-HTTP2.md, "Custom-Metadata").
 ///
 /// Names are lower case. Repeated names keep the order of their values.
-#[derive(Clone, Default, PartialEq)]
-pub struct Metadata(HeaderMap);
+#[derive(Clone, Default)]
+pub struct Metadata(
+    // Usually there are none, and then it is a word in every call and status.
+    Option<Box<HeaderMap>>,
+);
+
+static EMPTY: LazyLock<HeaderMap> = LazyLock::new(HeaderMap::new);
 
 /// Why a pair cannot be metadata.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +58,7 @@ impl Metadata {
     /// All values of `name` that are text, in order.
     pub fn get_all(&self, name: &str) -> impl Iterator<Item = &str> {
         // A value may be legal HTTP and no legal ASCII-Value; that must not fail the call, so it is passed over.
-        self.0
+        self.headers()
             .get_all(name)
             .into_iter()
             .filter_map(|value| value.to_str().ok())
@@ -63,7 +68,7 @@ impl Metadata {
     ///
     /// One header can hold several values, joined by commas; padded and unpadded base64 are read.
     pub fn get_all_bin(&self, name: &str) -> impl Iterator<Item = Bytes> {
-        let values = self.0.get_all(name).into_iter();
+        let values = self.headers().get_all(name).into_iter();
         values
             .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
             .filter_map(decode_bin)
@@ -85,7 +90,7 @@ impl Metadata {
         }
         let visible = value.bytes().all(|byte| (0x20..=0x7e).contains(&byte));
         match HeaderValue::from_str(value) {
-            Ok(value) if visible => drop(self.0.append(key, value)),
+            Ok(value) if visible => drop(self.headers_mut().append(key, value)),
             _ => return Err(MetadataError::Value(name.to_owned())),
         }
         Ok(())
@@ -100,41 +105,43 @@ impl Metadata {
         if !is_bin(&key) {
             return Err(MetadataError::Kind(name.to_owned()));
         }
-        self.0.append(key, base64_encode(value.as_ref()));
+        self.headers_mut()
+            .append(key, base64_encode(value.as_ref()));
         Ok(())
     }
 
     /// Removes every value of `name`; tells whether there was one.
     pub fn remove(&mut self, name: &str) -> bool {
-        self.0.remove(name).is_some()
+        let headers = self.0.as_mut();
+        headers.is_some_and(|headers| headers.remove(name).is_some())
     }
 
     /// Whether there is a value of `name`.
     pub fn contains(&self, name: &str) -> bool {
-        self.0.contains_key(name)
+        self.headers().contains_key(name)
     }
 
     /// How many values there are, repeated names counted as often as they stand.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.0.as_ref().map_or(0, |headers| headers.len())
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.len() == 0
     }
 
     /// Every name and value as on the wire (`-bin` values still in base64), the values of one name in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.0
+        self.headers()
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_bytes()))
     }
 
     /// Adds every value of `other`.
     pub fn extend(&mut self, other: &Self) {
-        for (name, value) in &other.0 {
-            self.0.append(name, value.clone());
+        for (name, value) in other.headers() {
+            self.headers_mut().append(name, value.clone());
         }
     }
 
@@ -148,7 +155,7 @@ impl Metadata {
         for name in reserved {
             map.remove(name);
         }
-        Self(map)
+        Self::from(map)
     }
 
     /// Of a status that asks the client to try again, but not before `after` (gRFC A6, "Pushback").
@@ -156,15 +163,30 @@ impl Metadata {
         let mut map = HeaderMap::new();
         let ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
         map.insert(RETRY_PUSHBACK_MS, HeaderValue::from(ms));
-        Self(map)
+        Self::from(map)
+    }
+
+    /// All of `headers`.
+    fn from(headers: HeaderMap) -> Self {
+        Self((!headers.is_empty()).then(|| Box::new(headers)))
     }
 
     pub(crate) fn into_headers(self) -> HeaderMap {
-        self.0
+        self.0.map_or_else(HeaderMap::new, |headers| *headers)
     }
 
     pub(crate) fn headers(&self) -> &HeaderMap {
-        &self.0
+        self.0.as_ref().map_or(&EMPTY, |headers| headers)
+    }
+
+    fn headers_mut(&mut self) -> &mut HeaderMap {
+        self.0.get_or_insert_default()
+    }
+}
+
+impl PartialEq for Metadata {
+    fn eq(&self, other: &Self) -> bool {
+        self.headers() == other.headers()
     }
 }
 
@@ -191,6 +213,7 @@ impl LazyMetadata {
     }
 }
 
+/// Takes it out, as whoever asks for it does.
 impl fmt::Debug for LazyMetadata {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.get().fmt(f)
@@ -259,7 +282,7 @@ pub(crate) fn decode_bin(value: &[u8]) -> Option<Bytes> {
 
 impl fmt::Debug for Metadata {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.headers().fmt(f)
     }
 }
 
@@ -315,6 +338,19 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn metadata_that_has_become_empty_is_as_metadata_that_never_had_any() {
+        let mut metadata = Metadata::new();
+        assert!(!metadata.remove("x-a"));
+        metadata.append("x-a", "1").expect("legal");
+        assert_ne!(metadata, Metadata::new());
+        assert!(metadata.remove("x-a"));
+        assert_eq!(metadata, Metadata::new());
+        assert_eq!(Metadata::from_headers(HeaderMap::new()), metadata);
+        assert!(metadata.is_empty() && metadata.iter().next().is_none());
+        assert_eq!(metadata.into_headers(), HeaderMap::new());
+    }
 
     #[test]
     fn repeated_names_keep_the_order_of_their_values() {

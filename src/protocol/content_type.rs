@@ -23,6 +23,10 @@ pub(crate) enum ContentTypeError {
 impl ContentType {
     /// Reads the header's value; parameters after `;` are passed over, as in grpc-go and grpc-java.
     pub(crate) fn parse(value: &[u8]) -> Result<Self, ContentTypeError> {
+        if value == BASE {
+            // What nearly everyone sends.
+            return Ok(Self::Plain);
+        }
         let essence = value
             .split(|&byte| byte == b';')
             .next()

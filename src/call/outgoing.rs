@@ -9,7 +9,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use h2::SendStream;
 
 use super::status_of;
-use crate::codec::frame::{EncodeError, PREFIX_LEN, encode_frame};
+use crate::codec::frame::{EncodeError, PREFIX_LEN, put_frame, sendable};
 use crate::codec::{Codec, Encoding, MessageLimits};
 use crate::status::Status;
 
@@ -17,7 +17,7 @@ use crate::status::Status;
 /// for each small message costs twelve times the CPU.
 const COALESCE_BYTES: usize = 16 * 1024;
 
-/// Room for that, and for the message that is over it.
+/// Room for that, and for a message of usual size that is over it.
 const ROOM_BYTES: usize = COALESCE_BYTES + COALESCE_BYTES / 8;
 
 /// What is encoded and not yet h2's: at most [`COALESCE_BYTES`] and one message.
@@ -29,8 +29,8 @@ pub(crate) struct Outgoing {
     cut: usize,
     /// Where the last frame in the buffer begins, if it does there.
     last: usize,
-    /// Messages come faster than they leave: the last buffer had several.
-    gathers: bool,
+    /// The buffer has had a large message.
+    large: bool,
     /// The sending task, waiting for the buffer to empty.
     room: Option<Waker>,
     messages: u64,
@@ -46,7 +46,7 @@ impl Outgoing {
             limits,
             cut: 0,
             last: 0,
-            gathers: false,
+            large: false,
             room: None,
             messages: 0,
             bytes: 0,
@@ -69,7 +69,7 @@ impl Outgoing {
     pub(crate) fn give_back(&mut self, lent: Self) {
         self.buffer = lent.buffer;
         self.last = lent.last;
-        self.gathers = lent.gathers;
+        self.large = lent.large;
         self.messages = lent.messages;
         self.bytes = lent.bytes;
         self.lent = None;
@@ -115,24 +115,42 @@ impl Outgoing {
         message: &T,
         encoding: Encoding,
     ) -> Result<(), EncodeError> {
+        let len = sendable(message.encoded_len(), self.limits.max_send_bytes)?;
         let before = self.buffer.len();
-        self.gathers |= before > 0;
-        if self.gathers && self.buffer.capacity() < ROOM_BYTES {
-            // One allocation for each DATA frame, or none when it was copied, instead of growing to it. A message alone,
-            // as in a unary call or between two turns of the client, takes what it needs.
-            self.buffer.reserve(ROOM_BYTES.saturating_sub(before));
+        // How short one gets that is compressed is not known before.
+        let frame = match encoding == Encoding::Identity {
+            true => PREFIX_LEN.saturating_add(len),
+            false => PREFIX_LEN,
+        };
+        if self.buffer.capacity() - before < frame {
+            self.make_room(frame);
         }
         let mut unfinished = Unfinished {
             buffer: &mut self.buffer,
             whole: before,
         };
-        encode_frame(message, encoding, self.limits, unfinished.buffer)?;
+        put_frame(message, len, encoding, unfinished.buffer)?;
         unfinished.whole = unfinished.buffer.len();
         drop(unfinished);
         self.last = before;
         self.messages += 1;
         self.bytes += (self.buffer.len() - before) as u64;
         Ok(())
+    }
+
+    /// Makes room for a frame that has none.
+    #[cold]
+    fn make_room(&mut self, frame: usize) {
+        let before = self.buffer.len();
+        if self.messages == 0 {
+            // It may be the only one, and `Bytes` are made of a room that is full without another allocation.
+            self.buffer = BytesMut::with_capacity(frame);
+        } else if before > 0 {
+            // Messages gather: one allocation for each DATA frame, or none when it was copied, instead of growing to it. A
+            // message alone, as between two turns of the client, takes what it needs.
+            let room = ROOM_BYTES.max(COALESCE_BYTES.saturating_add(frame));
+            self.buffer.reserve(room.saturating_sub(before));
+        }
     }
 
     /// Hands `stream` as much as it has capacity for now; registers no waker.
@@ -161,10 +179,13 @@ impl Outgoing {
             true => self.buffer.len().saturating_sub(length),
             false => cut_after(&self.buffer, self.cut, length),
         };
-        if length == self.buffer.len() {
-            self.gathers = self.last > 0;
-        }
         self.last = self.last.saturating_sub(length);
+        self.large |= self.buffer.len() > 2 * ROOM_BYTES;
+        if length == self.buffer.len() && (self.messages == 1 || self.large) {
+            // The only message so far leaves with its room; and that of a large one is not kept for small ones.
+            self.large = false;
+            return mem::take(&mut self.buffer).freeze();
+        }
         if self.buffer.len() > ROOM_BYTES || length.saturating_mul(2) >= self.buffer.capacity() {
             return self.buffer.split_to(length).freeze();
         }
@@ -268,7 +289,7 @@ mod tests {
             }
             held.push(outgoing.take(30));
         }
-        assert!(outgoing.is_empty() && outgoing.gathers);
+        assert!(outgoing.is_empty());
         // All are copies, but perhaps the first.
         let shared = held.into_iter().filter(|held| !held.is_unique()).count();
         assert!(shared <= 1, "{shared}");
@@ -293,9 +314,46 @@ mod tests {
         encode(&mut outgoing);
         assert!(outgoing.buffer.capacity() >= ROOM_BYTES, "they gather");
         outgoing.take(30);
-        encode(&mut outgoing);
-        outgoing.take(15);
-        assert!(!outgoing.gathers, "they do not any more");
+        assert!(outgoing.buffer.capacity() >= ROOM_BYTES, "it is kept");
+    }
+
+    #[test]
+    fn a_message_that_may_be_the_only_one_fills_its_room_and_leaves_with_it() {
+        for len in [0, 2, 1000, 2 * ROOM_BYTES] {
+            let mut outgoing = Outgoing::new(MessageLimits::default());
+            let message = RawMessage(Bytes::from(vec![1; len]));
+            let encoded = outgoing.encode(&message, Encoding::Identity);
+            encoded.expect("within the limit");
+            assert_eq!(outgoing.buffer.capacity(), PREFIX_LEN + len);
+            let room = outgoing.buffer.as_ptr();
+            let taken = outgoing.take(PREFIX_LEN + len);
+            assert_eq!(taken.as_ptr(), room);
+            assert!(taken.is_unique(), "{len}");
+        }
+    }
+
+    #[test]
+    fn the_room_of_a_large_message_is_kept_by_none_that_has_left() {
+        let mut outgoing = Outgoing::new(MessageLimits::default());
+        let encode = |outgoing: &mut Outgoing, len| {
+            let message = RawMessage(Bytes::from(vec![1; len]));
+            let encoded = outgoing.encode(&message, Encoding::Identity);
+            encoded.expect("within the limit");
+        };
+        for len in [1 << 20, 1 << 22, 10, 1 << 21, 3 * ROOM_BYTES] {
+            encode(&mut outgoing, len);
+            let mut last = Bytes::new();
+            while !outgoing.is_empty() {
+                // As h2 takes it, and drops it when it is sent.
+                last = outgoing.take(COALESCE_BYTES.min(outgoing.buffer.len()));
+            }
+            assert!(last.is_unique() || len == 10, "{len}");
+        }
+        for _ in 0..100 {
+            encode(&mut outgoing, 10);
+            outgoing.take(15);
+            assert!(outgoing.buffer.capacity() <= ROOM_BYTES);
+        }
     }
 
     #[test]

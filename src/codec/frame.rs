@@ -119,8 +119,6 @@ impl FrameDecoder {
     ) -> Result<Option<T>, E> {
         if matches!(self.state, State::Prefix) && self.gathered.is_empty() {
             if self.chunk.is_empty() {
-                // Between two frames: lets go of what the last ones came in.
-                self.chunk = Bytes::new();
                 return Ok(None);
             }
             // The usual frame lies in one chunk: no reference is counted for it.
@@ -128,8 +126,13 @@ impl FrameDecoder {
                 let (compressed, len) = read_prefix(*prefix, self.max_message_bytes)
                     .inspect_err(|error| self.state = State::Failed(*error))?;
                 if let Some(payload) = rest.get(..len) {
+                    let whole = rest.len() == len;
                     let message = read(compressed, Payload::within(&self.chunk, payload));
-                    self.chunk.advance(PREFIX_LEN.saturating_add(len));
+                    match whole {
+                        // Between two frames nothing is held of what the last ones came in.
+                        true => self.chunk = Bytes::new(),
+                        false => self.chunk.advance(PREFIX_LEN.saturating_add(len)),
+                    }
                     return message.map(Some);
                 }
             }
@@ -262,11 +265,28 @@ pub fn encode_frame<T: Codec>(
     limits: MessageLimits,
     buffer: &mut BytesMut,
 ) -> Result<(), EncodeError> {
-    let len = message.encoded_len();
-    let limit = limits.max_send_bytes.min(u32::MAX as usize);
-    if len > limit {
-        return Err(EncodeError::TooLarge { len, limit });
+    let len = sendable(message.encoded_len(), limits.max_send_bytes)?;
+    put_frame(message, len, encoding, buffer)
+}
+
+/// `len`, when a message may be so long.
+#[inline]
+pub(crate) fn sendable(len: usize, limit: usize) -> Result<usize, EncodeError> {
+    let limit = limit.min(u32::MAX as usize);
+    match len > limit {
+        true => Err(EncodeError::TooLarge { len, limit }),
+        false => Ok(len),
     }
+}
+
+/// As [`encode_frame`], of a message of `len` bytes, which is [`sendable`].
+#[inline]
+pub(crate) fn put_frame<T: Codec>(
+    message: &T,
+    len: usize,
+    encoding: Encoding,
+    buffer: &mut BytesMut,
+) -> Result<(), EncodeError> {
     if encoding == Encoding::Identity {
         put_prefix(buffer, false, len);
         message.encode(buffer);
@@ -275,13 +295,7 @@ pub fn encode_frame<T: Codec>(
     let mut plain = BytesMut::with_capacity(len);
     message.encode(&mut plain);
     let packed = compress(encoding, &plain).map_err(EncodeError::Compress)?;
-    if packed.len() > u32::MAX as usize {
-        return Err(EncodeError::TooLarge {
-            len: packed.len(),
-            limit: u32::MAX as usize,
-        });
-    }
-    put_prefix(buffer, true, packed.len());
+    put_prefix(buffer, true, sendable(packed.len(), usize::MAX)?);
     buffer.extend_from_slice(&packed);
     Ok(())
 }
@@ -388,12 +402,8 @@ pub fn fuzz(data: &[u8]) {
     let step = usize::from(*cut % 17).saturating_add(1);
     'stream: for chunk in wire.chunks(step) {
         decoder.push(Bytes::copy_from_slice(chunk));
-        let held = decoder.gathered.capacity();
-        assert!(
-            held <= wire.len().saturating_mul(2).max(64),
-            "{held} bytes held for {}",
-            wire.len()
-        );
+        let (held, arrived) = (decoder.gathered.capacity(), wire.len());
+        assert!(held <= arrived.saturating_mul(2).max(64), "{held}");
         loop {
             match decoder.next_frame() {
                 Ok(Some(frame)) => frames.push(frame),
@@ -416,10 +426,8 @@ fn reference(mut wire: &[u8], limit: usize) -> (Vec<Frame>, Result<(), FrameErro
     loop {
         let received = wire.len();
         let Some((&[flag, a, b, c, d], rest)) = wire.split_first_chunk() else {
-            let error = FrameError::Truncated {
-                received,
-                expected: PREFIX_LEN,
-            };
+            let expected = PREFIX_LEN;
+            let error = FrameError::Truncated { received, expected };
             let end = if received == 0 { Ok(()) } else { Err(error) };
             return (frames, end);
         };
@@ -465,14 +473,21 @@ mod tests {
         ];
         for first in 0..=WIRE.len() {
             for second in first..=WIRE.len() {
+                let parts = [&WIRE[..first], &WIRE[first..second], &WIRE[second..]];
+                let parts = parts.map(Bytes::copy_from_slice);
                 let mut decoder = FrameDecoder::new(3);
                 let mut got = Vec::new();
-                for part in [&WIRE[..first], &WIRE[first..second], &WIRE[second..]] {
-                    decoder.push(Bytes::copy_from_slice(part));
+                for part in &parts {
+                    decoder.push(part.clone());
                     got.extend(drain(&mut decoder));
                 }
                 assert_eq!(got, expected, "cut at {first} and {second}");
                 assert_eq!(decoder.finish(), Ok(()));
+                drop(got);
+                let held = parts
+                    .iter()
+                    .any(|part| !part.is_empty() && !part.is_unique());
+                assert!(!held, "cut at {first} and {second}");
             }
         }
     }
@@ -489,25 +504,14 @@ mod tests {
 
     #[test]
     fn the_limit_is_checked_from_the_prefix_alone() {
-        for (limit, len, legal) in [
-            (4, 3, true),
-            (4, 4, true),
-            (4, 5, false),
-            (0, 0, true),
-            (0, 1, false),
-        ] {
+        for (limit, len) in [(4, 3u8), (4, 4), (4, 5), (0, 0), (0, 1)] {
             let mut decoder = FrameDecoder::new(limit);
             decoder.push(Bytes::copy_from_slice(&[0, 0, 0, 0, len]));
-            match decoder.next_frame() {
-                Err(FrameError::TooLarge {
-                    len: found,
-                    limit: max,
-                }) => {
-                    assert!(!legal);
-                    assert_eq!((found, max), (usize::from(len), limit));
-                }
-                other => assert!(legal, "{other:?}"),
-            }
+            let expected = match usize::from(len) {
+                len if len > limit => Err(FrameError::TooLarge { len, limit }),
+                _ => Ok(()),
+            };
+            assert_eq!(decoder.next_frame().map(drop), expected);
         }
     }
 
@@ -558,10 +562,8 @@ mod tests {
         let limits = MessageLimits::default().send(4);
         let error =
             encode_frame(&message, Encoding::Identity, limits, &mut buffer).expect_err("5 > 4");
-        assert_eq!(
-            error.to_string(),
-            "trying to send message larger than max (5 vs. 4)"
-        );
+        let text = "trying to send message larger than max (5 vs. 4)";
+        assert_eq!(error.to_string(), text);
         assert_eq!(buffer, "before");
         encode_frame(&message, Encoding::Identity, limits.send(5), &mut buffer).expect("5 = 5");
         assert_eq!(buffer, &b"before\0\0\0\0\x0512345"[..]);

@@ -26,8 +26,8 @@ pub trait Codec: Sized {
 
     /// Appends the message to `payload`.
     ///
-    /// Whatever asks anything of the call that the message is sent on waits until this is done, and its connection may wait too:
-    /// an `encode` that asks its own call waits for ever.
+    /// `Sender::send` calls it under the lock of its call: whoever sends on the call, sets its headers or trailers or its
+    /// encoding waits until this is done, its connection too, and an `encode` that does so itself waits for ever.
     fn encode(&self, payload: &mut BytesMut);
 
     /// Reads a message from a whole payload.

@@ -122,7 +122,7 @@ impl Outgoing {
             true => PREFIX_LEN.saturating_add(len),
             false => PREFIX_LEN,
         };
-        if self.buffer.capacity() - before < frame {
+        if self.buffer.capacity() < ROOM_BYTES && (before > 0 || self.messages == 0) {
             self.make_room(frame);
         }
         let mut unfinished = Unfinished {
@@ -138,19 +138,19 @@ impl Outgoing {
         Ok(())
     }
 
-    /// Makes room for a frame that has none.
+    /// Makes room for the first frame, or for many behind those that have gathered.
     #[cold]
     fn make_room(&mut self, frame: usize) {
-        let before = self.buffer.len();
         if self.messages == 0 {
             // It may be the only one, and `Bytes` are made of a room that is full without another allocation.
             self.buffer = BytesMut::with_capacity(frame);
-        } else if before > 0 {
-            // Messages gather: one allocation for each DATA frame, or none when it was copied, instead of growing to it. A
-            // message alone, as between two turns of the client, takes what it needs.
-            let room = ROOM_BYTES.max(COALESCE_BYTES.saturating_add(frame));
-            self.buffer.reserve(room.saturating_sub(before));
+            return;
         }
+        // One allocation for each DATA frame, or none when it was copied, instead of growing to it; what is left of the last goes
+        // to the front. A message alone, as between two turns of the client, takes what it needs.
+        let room = ROOM_BYTES.max(COALESCE_BYTES.saturating_add(frame));
+        let gathered = self.buffer.len();
+        self.buffer.reserve(room.saturating_sub(gathered));
     }
 
     /// Hands `stream` as much as it has capacity for now; registers no waker.
@@ -329,6 +329,26 @@ mod tests {
             let taken = outgoing.take(PREFIX_LEN + len);
             assert_eq!(taken.as_ptr(), room);
             assert!(taken.is_unique(), "{len}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_in_a_buffer_goes_to_its_front_and_does_not_make_it_grow() {
+        let mut outgoing = Outgoing::new(MessageLimits::default());
+        let message = RawMessage(Bytes::from_static(b"0123456789"));
+        for left in [15, 1500, 3000] {
+            for n in 0.. {
+                if n == 400 {
+                    outgoing.take(6000 - left);
+                }
+                if outgoing.is_full() {
+                    break;
+                }
+                let encoded = outgoing.encode(&message, Encoding::Identity);
+                encoded.expect("within the limit");
+            }
+            assert!(outgoing.buffer.capacity() <= ROOM_BYTES, "{left}");
+            outgoing.take(outgoing.buffer.len());
         }
     }
 

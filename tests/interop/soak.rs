@@ -25,8 +25,8 @@ const ORDERS: u32 = 20_000;
 /// What the RSS may differ by between the end of the warm-up and the end: allocators do not give back all.
 const NOISE_KIB: u64 = 4 * 1024;
 
-/// How long the server is warmed up at least. After 5 s it held 18 to 22 MiB, by chance, and up to 3.7 more after a
-/// quarter of a minute; after 10 s 20 to 23, as after minutes.
+/// How long the server is warmed up at least. After 5 s it held 18 to 21 MiB, by chance, and after a quarter of a minute
+/// more up to 3.6 more (eight runs); after 10 s 19 to 23, and up to 3.1 more (ten runs).
 const WARM_UP: Duration = Duration::from_secs(10);
 
 /// How long what clients have left behind may take to be freed: the runtime keeps idle threads for ten seconds.

@@ -73,7 +73,7 @@ async fn what_is_asked_wrongly_gets_the_answer_of_the_rule() {
     assert!(answer.body.starts_with(b"This port speaks gRPC"));
 }
 
-/// The client has sent everything before the server reads any of it.
+/// Both frames go in one write: the server has the second when it reads the first.
 #[tokio::test]
 async fn whatever_comes_behind_the_only_message_is_too_much_also_in_a_frame_of_its_own() {
     let server = piped::serve(Config::default());
